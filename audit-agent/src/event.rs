@@ -1,0 +1,147 @@
+//! The only way into the pure core: kernel events and facts about the host, in one order.
+//!
+//! In: decoded kernel events, facts that an edge looked up. Out: [`Input`], which a capture file can hold.
+//! Never: a lookup of its own.
+
+use audit_common::decode::Event;
+use serde::{Deserialize, Serialize};
+
+/// One step of the pipeline.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    Kernel(Event<'a>),
+    Host(HostFact),
+}
+
+/// A process is its pid and its start time; a pid alone is reused.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct ProcessId {
+    pub pid: u32,
+    /// Start in nanoseconds of boot time, rounded down to a clock tick (10 ms).
+    pub start_ns: u64,
+}
+
+/// Who a process is. Absent values could not be read, most often because it had ended.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct ProcessFact {
+    pub pid: u32,
+    pub start_ns: u64,
+    pub parent_pid: Option<u32>,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    pub comm: String,
+    pub exe: Option<String>,
+    /// Lower-case hex; of the file that runs, even when it was replaced on disk.
+    pub exe_sha256: Option<String>,
+    /// Secrets are masked.
+    pub argv: Vec<String>,
+    /// Nearest first: `comm(pid)`.
+    pub ancestors: Vec<String>,
+    pub cgroup: Option<String>,
+    pub systemd_unit: Option<String>,
+    pub container_id: Option<String>,
+}
+
+/// A file of model weights that a process has open or mapped.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct ModelFile {
+    pub path: String,
+    pub device: u64,
+    pub inode: u64,
+    pub size: u64,
+    pub modified_ns: u64,
+    /// `gguf`, `safetensors`.
+    pub format: String,
+    /// `general.name`, `general.architecture` and the file type of a GGUF header.
+    pub name: Option<String>,
+    pub architecture: Option<String>,
+    pub quantisation: Option<String>,
+    /// Lower-case hex, or None while it is being computed.
+    pub sha256: Option<String>,
+}
+
+/// Facts that the edges look up and feed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum HostFact {
+    /// First input of a run.
+    Start(StartFact),
+    /// Boot time and wall clock at one moment; the wall clock of every record comes from the newest.
+    Clock {
+        boot_ns: u64,
+        unix_ns: u64,
+    },
+    /// Time passes; sent at least each second.
+    Tick {
+        boot_ns: u64,
+    },
+    Process(ProcessFact),
+    /// The weights that a process has open, newest knowledge of all of them.
+    Models {
+        pid: u32,
+        start_ns: u64,
+        files: Vec<ModelFile>,
+    },
+    /// The local process at the other end of a connection, found from its addresses.
+    Peer {
+        sock: u64,
+        generation: u64,
+        pid: u32,
+        start_ns: u64,
+    },
+    /// Path of a unix socket, `@` first when abstract.
+    UnixPath {
+        sock: u64,
+        generation: u64,
+        path: String,
+    },
+    /// Kernel counters, totals since load, by index of `audit_common::loss::LossReason`.
+    Loss {
+        boot_ns: u64,
+        events: Vec<u64>,
+        bytes: Vec<u64>,
+    },
+    /// What the kernel has counted on a connection, asked for when it was quiet.
+    ConnSync {
+        sock: u64,
+        generation: u64,
+        rx_bytes: u64,
+        tx_bytes: u64,
+    },
+    /// Load of the machine for the records to come.
+    System(SystemFact),
+    /// Last input of a run.
+    Stop {
+        boot_ns: u64,
+        reason: String,
+    },
+}
+
+/// Who records, where.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct StartFact {
+    pub boot_ns: u64,
+    pub unix_ns: u64,
+    pub boot_id: String,
+    pub host: String,
+    pub kernel: String,
+    pub agent_version: String,
+    pub agent_sha256: Option<String>,
+    pub config_sha256: Option<String>,
+    /// `tracepoint` or `fentry`.
+    pub capture_path: String,
+}
+
+/// System state at one moment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct SystemFact {
+    /// One-minute load average in hundredths.
+    pub load1_centi: u64,
+    pub memory_available_bytes: u64,
+    pub memory_total_bytes: u64,
+    pub cpus: u64,
+}

@@ -1,0 +1,138 @@
+//! HTTP/1.1 as a passive reader sees it (RFC 9110, RFC 9112).
+//!
+//! In: pieces of the two directions of one connection, gaps included. Out: [`HttpEvent`]s, where a request
+//! and its response share an `exchange` number. Never: IO, clocks, panics, growth beyond [`crate::limits`].
+
+/// A piece of one direction of a connection, in order.
+#[derive(Clone, Copy, Debug)]
+pub enum Chunk<'a> {
+    Data(&'a [u8]),
+    /// So many bytes were on the wire and did not reach us.
+    Gap(u64),
+    /// The direction ended.
+    Eof,
+}
+
+/// Header fields in the order they came; names in lower case.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// The first value of `name` (lower case); values are decoded lossily as UTF-8.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All values of `name` (lower case).
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestHead {
+    pub method: String,
+    /// As it was sent: path and query, or an absolute URI.
+    pub target: String,
+    /// Minor version of HTTP/1.
+    pub version: u8,
+    pub headers: Headers,
+}
+
+impl RequestHead {
+    /// The path without query, fragment, scheme and authority.
+    pub fn path(&self) -> &str {
+        let target = match self.target.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+            None => &self.target,
+        };
+        target.split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub version: u8,
+    pub headers: Headers,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyState {
+    /// All of it was seen, from the head to the end that its framing promised.
+    Complete,
+    /// The connection ended before the framing did.
+    Aborted,
+    /// Bytes are missing inside it ([`BodyEnd::missed_bytes`]).
+    Gap,
+    /// The bytes break the protocol; what follows on the connection is skipped until the next message.
+    Malformed(&'static str),
+    /// A content coding that is unknown, broken or over its cap: body bytes were delivered up to there.
+    Undecodable(&'static str),
+}
+
+/// Totals of one message body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BodyEnd {
+    pub state: BodyState,
+    /// Bytes on the wire that belong to the message: head, framing, trailers and body.
+    pub wire_bytes: u64,
+    /// Body bytes after transfer and content decoding, as they were delivered.
+    pub body_bytes: u64,
+    /// Bytes known to be missing.
+    pub missed_bytes: u64,
+    /// SHA-256 over the delivered body bytes.
+    pub body_sha256: [u8; 32],
+}
+
+/// What one connection said. `exchange` counts from 0 on each connection.
+#[derive(Clone, Debug)]
+pub enum HttpEvent<'a> {
+    RequestHead {
+        exchange: u64,
+        head: RequestHead,
+    },
+    /// Decoded body bytes (after chunked and content codings).
+    RequestBody {
+        exchange: u64,
+        data: &'a [u8],
+    },
+    RequestEnd {
+        exchange: u64,
+        end: BodyEnd,
+    },
+    /// The final response; 1xx are not delivered, except 101 which is followed by [`HttpEvent::Upgraded`].
+    ResponseHead {
+        exchange: u64,
+        head: ResponseHead,
+    },
+    ResponseBody {
+        exchange: u64,
+        data: &'a [u8],
+    },
+    /// The exchange is over, and no more events of it follow.
+    ResponseEnd {
+        exchange: u64,
+        end: BodyEnd,
+    },
+    /// 101 or a 2xx to CONNECT: both directions are another protocol from here on.
+    Upgraded {
+        exchange: u64,
+        protocol: String,
+    },
+    /// Bytes that belong to no exchange: before the first message boundary, or skipped to find the next.
+    Skipped {
+        response: bool,
+        seen: u64,
+        missed: u64,
+    },
+    /// Not HTTP/1 at all; nothing more will come from this connection.
+    NotHttp,
+}

@@ -1,0 +1,16 @@
+//! audit-agent: who asked which model what, proved.
+//!
+//! ```text
+//! capture -> event -> flow -> http -> infer -> policy -> record -> ledger -> sink
+//! kernel     Input    byte    messages  Call    flags     lines     signed    stdout, file
+//! ```
+//!
+//! Everything between [`event::Input`] and a signed line is a pure state machine: no clock, file,
+//! socket, thread, environment or randomness. The edges (`capture`, `host`, `sink`, `cli`) feed it
+//! and carry out what it asks for; a capture file holds the same inputs, so a replay gives the same bytes.
+
+pub mod call;
+pub mod event;
+pub mod http;
+pub mod infer;
+pub mod limits;

@@ -1,0 +1,34 @@
+//! Every cap of the pure core, in one place. Whatever grows with input is bounded by one of these;
+//! reaching one is counted and shows in the record, it never ends the agent.
+
+/// Bytes of a request or status line with its header fields (RFC 9112 section 3 asks for 8000 at least).
+pub const HTTP_HEAD_BYTES: usize = 256 * 1024;
+/// Header fields of one message.
+pub const HTTP_HEADERS: usize = 256;
+/// Bytes of one chunk-size line with its extensions (RFC 9112 section 7.1.1).
+pub const HTTP_CHUNK_LINE_BYTES: usize = 16 * 1024;
+/// Requests of one connection that wait for their response (pipelining).
+pub const HTTP_PIPELINE: usize = 64;
+/// Bytes of one decoded message body that decoders may keep.
+pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that one content-encoded body may grow to, and by which factor at most.
+pub const INFLATED_BYTES: u64 = 64 * 1024 * 1024;
+pub const INFLATED_RATIO: u64 = 1000;
+/// Bytes of one SSE or NDJSON line.
+pub const STREAM_LINE_BYTES: usize = 1024 * 1024;
+/// Completion text, reasoning text and tool arguments that are kept of one call; hashes cover all of it.
+pub const TEXT_BYTES: usize = 1024 * 1024;
+/// Choices of one call (`n` times the prompts of a batch).
+pub const CHOICES: usize = 128;
+/// Tool calls of one choice.
+pub const TOOL_CALLS: usize = 128;
+/// Nested arrays and objects in a body; serde_json's own recursion limit is the same.
+pub const JSON_DEPTH: usize = 128;
+/// Connections that are tracked at once; the oldest idle one goes first.
+pub const CONNECTIONS: usize = 16 * 1024;
+/// Processes of which facts are kept.
+pub const PROCESSES: usize = 16 * 1024;
+/// Bytes of one string that is copied from the wire into a record.
+pub const RECORD_STRING_BYTES: usize = 1024;
+/// Bytes of one record line: a C2SP tlog-tiles entry holds 65535 at most.
+pub const RECORD_BYTES: usize = 60 * 1024;

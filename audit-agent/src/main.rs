@@ -1,0 +1,3 @@
+//! The `audit-agent` command.
+
+fn main() {}

@@ -1,0 +1,91 @@
+//! What userspace tells the kernel programs: structure offsets at load, verdicts at run time.
+
+/// Byte offsets in kernel structures, resolved from BTF at load (Rust has no CO-RE relocations).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offsets {
+    /// `pt_regs`: the system call number and its six arguments.
+    pub regs_nr: u32,
+    pub regs_arg: [u32; 6],
+    pub task_files: u32,
+    pub task_mm: u32,
+    pub task_start_boottime: u32,
+    pub task_tgid: u32,
+    pub task_pid: u32,
+    pub task_real_parent: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub files_fdt: u32,
+    pub fdt_max_fds: u32,
+    pub fdt_fd: u32,
+    pub file_inode: u32,
+    pub file_private_data: u32,
+    pub inode_mode: u32,
+    pub inode_ino: u32,
+    pub socket_sk: u32,
+    pub socket_type: u32,
+    pub sock_family: u32,
+    pub sock_state: u32,
+    pub sock_daddr: u32,
+    pub sock_rcv_saddr: u32,
+    pub sock_dport: u32,
+    pub sock_num: u32,
+    pub sock_v6_daddr: u32,
+    pub sock_v6_rcv_saddr: u32,
+    pub sock_net: u32,
+    pub sock_peer_pid: u32,
+    pub sock_peer_cred: u32,
+    pub net_ns_inum: u32,
+    pub pid_nr: u32,
+    pub cred_uid: u32,
+    pub bprm_filename: u32,
+}
+
+/// System call numbers of the machine, so that one object serves every architecture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Syscalls {
+    pub read: u32,
+    pub write: u32,
+    pub readv: u32,
+    pub writev: u32,
+    pub recvfrom: u32,
+    pub sendto: u32,
+    pub recvmsg: u32,
+    pub sendmsg: u32,
+    pub recvmmsg: u32,
+    pub sendmmsg: u32,
+    pub sendfile: u32,
+    pub splice: u32,
+}
+
+/// What to do with a connection's bytes.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Not judged yet: everything is sent.
+    Undecided = 0,
+    /// Everything is sent.
+    Watch = 1,
+    /// Nothing is sent.
+    Ignore = 2,
+    /// Only the first [`HEAD_ONLY_LEN`] bytes of each read are sent, nothing of what is written.
+    HeadOnly = 3,
+}
+
+/// Bytes of each read that are sent under [`Verdict::HeadOnly`]; a request line fits.
+pub const HEAD_ONLY_LEN: usize = 256;
+
+/// State of one connection in the kernel's map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ConnState {
+    pub generation: u64,
+    /// Inode of the socket, 0 until a file was seen on it.
+    pub inode: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub verdict: u32,
+    /// 1 once `ConnOpen` was sent.
+    pub announced: u32,
+}

@@ -1,0 +1,1 @@
+//! Measurements of audit-agent against a baseline of the same run.

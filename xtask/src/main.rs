@@ -1,0 +1,3 @@
+//! Commands that build, run and test audit-agent.
+
+fn main() {}
