@@ -10,6 +10,7 @@
 //! and carry out what it asks for; a capture file holds the same inputs, so a replay gives the same bytes.
 
 pub mod call;
+pub mod capture;
 pub mod event;
 pub mod http;
 pub mod infer;

@@ -10,10 +10,6 @@ pub const ABI_VERSION: u16 = 1;
 /// (`PCPU_MIN_UNIT_SIZE`), and the verifier wants a power of two to bound a length by a mask.
 pub const CHUNK_MAX: usize = 16 * 1024;
 
-/// Data events that one system call may produce; what is beyond is declared as a gap
-/// ([`Shortfall::CallTooLarge`]).
-pub const CHUNKS_PER_CALL: usize = 320;
-
 /// Bytes of `argv` kept from an exec, NUL separated as the kernel lays them out.
 pub const ARGV_MAX: usize = 1024;
 
@@ -56,7 +52,7 @@ pub enum Shortfall {
     None = 0,
     /// The user memory could not be read.
     Fault = 1,
-    /// One call moved more than [`CHUNKS_PER_CALL`] chunks hold.
+    /// One call moved more, or in more buffers, than the programs follow.
     CallTooLarge = 2,
     /// sendfile or splice: the bytes never were in user memory.
     NotInUserMemory = 3,

@@ -41,6 +41,46 @@ pub struct Offsets {
     pub bprm_filename: u32,
 }
 
+impl Offsets {
+    /// What the object file holds until the loader sets the real ones.
+    pub const ZERO: Self = Self {
+        regs_nr: 0,
+        regs_arg: [0; 6],
+        task_files: 0,
+        task_mm: 0,
+        task_start_boottime: 0,
+        task_tgid: 0,
+        task_pid: 0,
+        task_real_parent: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
+        files_fdt: 0,
+        fdt_max_fds: 0,
+        fdt_fd: 0,
+        file_inode: 0,
+        file_private_data: 0,
+        inode_mode: 0,
+        inode_ino: 0,
+        socket_sk: 0,
+        socket_type: 0,
+        sock_family: 0,
+        sock_state: 0,
+        sock_daddr: 0,
+        sock_rcv_saddr: 0,
+        sock_dport: 0,
+        sock_num: 0,
+        sock_v6_daddr: 0,
+        sock_v6_rcv_saddr: 0,
+        sock_net: 0,
+        sock_peer_pid: 0,
+        sock_peer_cred: 0,
+        net_ns_inum: 0,
+        pid_nr: 0,
+        cred_uid: 0,
+        bprm_filename: 0,
+    };
+}
+
 /// System call numbers of the machine, so that one object serves every architecture.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +97,24 @@ pub struct Syscalls {
     pub sendmmsg: u32,
     pub sendfile: u32,
     pub splice: u32,
+}
+
+impl Syscalls {
+    /// What the object file holds until the loader sets the real ones.
+    pub const ZERO: Self = Self {
+        read: 0,
+        write: 0,
+        readv: 0,
+        writev: 0,
+        recvfrom: 0,
+        sendto: 0,
+        recvmsg: 0,
+        sendmsg: 0,
+        recvmmsg: 0,
+        sendmmsg: 0,
+        sendfile: 0,
+        splice: 0,
+    };
 }
 
 /// What to do with a connection's bytes.
@@ -85,7 +143,17 @@ pub struct ConnState {
     pub inode: u64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
+    /// Of the listener, when the connection was made.
     pub verdict: u32,
     /// 1 once `ConnOpen` was sent.
     pub announced: u32,
+}
+
+/// Userspace's judgement of one connection; void when the generation is another's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ConnVerdict {
+    pub generation: u64,
+    pub verdict: u32,
+    pub reserved: u32,
 }

@@ -1,0 +1,245 @@
+//! The kernel programs: loaded, attached, read and told what to watch.
+//!
+//! In: the embedded BPF object and the kernel's BTF. Out: raw event bytes in order, counters. Never: parsing
+//! of what was captured; a failure to load says what is missing and what to do.
+
+mod offsets;
+
+use crate::capture::btf::{Btf, BtfError};
+use audit_common::abi::ConnKey;
+use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls, Verdict};
+use audit_common::loss::{LOSS_REASONS, LossCounters};
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
+use aya::programs::{ProgramError, RawTracePoint, TracePoint};
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use std::os::fd::{AsFd, BorrowedFd};
+use thiserror::Error;
+
+/// The object that `cargo xtask build` made, or nothing when it was not there at compile time.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/audit-ebpf.o"));
+
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Raw tracepoint programs: the program's name is the tracepoint's.
+pub const RAW_TRACEPOINTS: [&str; 5] = [
+    "inet_sock_set_state",
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sys_exit",
+];
+
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error("this binary was built without the kernel programs; build it with `cargo xtask build`")]
+    NoObject,
+    #[error(
+        "cannot read the kernel's type information {BTF_PATH}: {0}; a kernel with CONFIG_DEBUG_INFO_BTF=y is needed \
+         (every distribution kernel since 5.10 has it), and the right to read it"
+    )]
+    NoBtf(#[source] std::io::Error),
+    #[error("cannot use the kernel's type information: {0}; please report this kernel's version")]
+    Btf(#[from] BtfError),
+    #[error(
+        "the kernel refused the programs: {0}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE \
+         (`audit-agent doctor` checks the rest)"
+    )]
+    Load(#[from] EbpfError),
+    #[error(
+        "cannot attach to the tracepoint `{name}`: {source}; `audit-agent doctor` tells what this kernel has"
+    )]
+    Attach {
+        name: &'static str,
+        source: ProgramError,
+    },
+    #[error("cannot use the map `{name}`: {source}")]
+    Map { name: &'static str, source: MapError },
+    #[error("the embedded object has no `{0}`; build it again with `cargo xtask build`")]
+    Missing(&'static str),
+}
+
+/// Gives a layout of `audit-common` the marker that aya asks of map values.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct Raw<T: Copy + 'static>(T);
+
+// SAFETY: the layouts are `repr(C)` of integers without padding, so every byte is initialised and any bytes are a value.
+unsafe impl Pod for Raw<Offsets> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<Syscalls> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<ConnState> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<ConnVerdict> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<LossCounters> {}
+
+/// The attached programs and their maps. Dropping it detaches everything.
+pub struct Kernel {
+    /// Holds the links.
+    _programs: Ebpf,
+    /// Holds the program that `sys_exit` goes over to.
+    _steps: ProgramArray<MapData>,
+    events: RingBuf<MapData>,
+    processes: HashMap<MapData, u32, u32>,
+    listeners: HashMap<MapData, u32, u32>,
+    connections: HashMap<MapData, u64, Raw<ConnState>>,
+    verdicts: HashMap<MapData, u64, Raw<ConnVerdict>>,
+    loss: PerCpuArray<MapData, Raw<LossCounters>>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").finish_non_exhaustive()
+    }
+}
+
+/// Whether the kernel programs are in this binary.
+pub fn has_object() -> bool {
+    !OBJECT.is_empty()
+}
+
+impl Kernel {
+    /// Loads and attaches everything; `ring_bytes` is a power of two.
+    pub fn load(ring_bytes: u32) -> Result<Self, LoadError> {
+        if !has_object() {
+            return Err(LoadError::NoObject);
+        }
+        let (offsets, syscalls) = (Raw(resolve_offsets()?), Raw(offsets::syscalls()));
+        let mut programs = EbpfLoader::new()
+            .btf(None)
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("SYSCALLS", &syscalls, true)
+            .map_max_entries("EVENTS", ring_bytes)
+            .load(OBJECT)?;
+        let mut steps = map(&mut programs, "STEPS", ProgramArray::try_from)?;
+        link_steps(&mut programs, &mut steps)?;
+        attach(&mut programs)?;
+        Ok(Self {
+            events: map(&mut programs, "EVENTS", RingBuf::try_from)?,
+            processes: map(&mut programs, "PROCESSES", HashMap::try_from)?,
+            listeners: map(&mut programs, "LISTENERS", HashMap::try_from)?,
+            connections: map(&mut programs, "CONNECTIONS", HashMap::try_from)?,
+            verdicts: map(&mut programs, "VERDICTS", HashMap::try_from)?,
+            loss: map(&mut programs, "LOSS", PerCpuArray::try_from)?,
+            _steps: steps,
+            _programs: programs,
+        })
+    }
+
+    /// Becomes readable when the kernel side thinks that reading is worth it.
+    pub fn readiness(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Hands up to `most` events to `each`, oldest first; gives how many there were.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+        for count in 0..most {
+            match self.events.next() {
+                Some(event) => each(&event),
+                None => return count,
+            }
+        }
+        most
+    }
+
+    /// Puts a process that listens, or inherited a listening socket, on the allow-list.
+    pub fn watch_process(&mut self, pid: u32) -> Result<(), MapError> {
+        self.processes.insert(pid, 1, 0)
+    }
+
+    /// Sets the verdict for connections that `port` will accept.
+    pub fn set_listener(&mut self, port: u16, verdict: Verdict) -> Result<(), MapError> {
+        self.listeners.insert(u32::from(port), verdict as u32, 0)
+    }
+
+    /// Sets the verdict for one connection.
+    pub fn set_verdict(&mut self, conn: ConnKey, verdict: Verdict) -> Result<(), MapError> {
+        let value = ConnVerdict {
+            generation: conn.generation,
+            verdict: verdict as u32,
+            reserved: 0,
+        };
+        self.verdicts.insert(conn.sock, Raw(value), 0)
+    }
+
+    /// Bytes received and sent on a connection as the kernel counted them.
+    pub fn counted(&self, conn: ConnKey) -> Option<(u64, u64)> {
+        let state = self.connections.get(&conn.sock, 0).ok()?.0;
+        (state.generation == conn.generation).then_some((state.rx_bytes, state.tx_bytes))
+    }
+
+    /// Frees the state of a connection that is over.
+    pub fn forget(&mut self, conn: ConnKey) {
+        if self.counted(conn).is_some() {
+            let _ = self.connections.remove(&conn.sock);
+            let _ = self.verdicts.remove(&conn.sock);
+        }
+    }
+
+    /// Loss counters since load, summed over the CPUs.
+    pub fn losses(&self) -> Result<LossCounters, MapError> {
+        let mut sum = LossCounters::default();
+        for Raw(cpu) in self.loss.get(&0, 0)?.iter() {
+            for reason in 0..LOSS_REASONS {
+                sum.events[reason] += cpu.events[reason];
+                sum.bytes[reason] += cpu.bytes[reason];
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Reads the kernel's BTF and gives its memory back before anything else is allocated.
+fn resolve_offsets() -> Result<Offsets, LoadError> {
+    let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
+    Ok(offsets::resolve(&Btf::parse(&blob)?)?)
+}
+
+/// Loads the program that copies buffers and makes it the target of the tail calls.
+fn link_steps(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
+    let name = "stream_steps";
+    let program: &mut RawTracePoint = programs
+        .program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or(LoadError::Missing(name))?;
+    program
+        .load()
+        .map_err(|source| LoadError::Attach { name, source })?;
+    let fd = program
+        .fd()
+        .map_err(|source| LoadError::Attach { name, source })?;
+    steps.set(0, fd, 0).map_err(|source| LoadError::Map {
+        name: "STEPS",
+        source,
+    })
+}
+
+fn attach(programs: &mut Ebpf) -> Result<(), LoadError> {
+    for name in RAW_TRACEPOINTS {
+        let program: &mut RawTracePoint = programs
+            .program_mut(name)
+            .and_then(|p| p.try_into().ok())
+            .ok_or(LoadError::Missing(name))?;
+        let attached = program.load().and_then(|()| program.attach(name));
+        attached.map_err(|source| LoadError::Attach { name, source })?;
+    }
+    let name = "sys_exit_listen";
+    let program: &mut TracePoint = programs
+        .program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or(LoadError::Missing(name))?;
+    let attached = program.load().and_then(|()| program.attach("syscalls", name));
+    attached
+        .map(drop)
+        .map_err(|source| LoadError::Attach { name, source })
+}
+
+fn map<T>(
+    programs: &mut Ebpf,
+    name: &'static str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,
+) -> Result<T, LoadError> {
+    let map = programs.take_map(name).ok_or(LoadError::Missing(name))?;
+    convert(map).map_err(|source| LoadError::Map { name, source })
+}

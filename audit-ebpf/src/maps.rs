@@ -1,0 +1,98 @@
+//! Every map and global of the kernel side, with the reason for its size.
+
+use crate::probes::stream::Cursor;
+use audit_common::abi::{ARGV_MAX, CHUNK_MAX, ConnEvent, DataEvent, ProcessEvent};
+use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls};
+use audit_common::loss::LossCounters;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, PerCpuArray, ProgramArray, RingBuf};
+
+/// All events, in one order. The loader sets the size (a power of two); 16 MiB hold about 150 ms of a
+/// saturated loopback server.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(16 * 1024 * 1024, 0);
+
+/// Processes that listen on a stream socket, or inherited one: the allow-list that makes everything else
+/// cost one look-up. 16 Ki processes with a listener are more than a host runs.
+#[map]
+pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(16 * 1024, 0);
+
+/// Verdict by local TCP port; a port that nobody listens on is absent.
+#[map]
+pub static LISTENERS: HashMap<u32, u32> = HashMap::with_max_entries(4 * 1024, 0);
+
+/// Connections of watched listeners, by `struct sock` address. 48 bytes each.
+#[map]
+pub static CONNECTIONS: HashMap<u64, ConnState> = HashMap::with_max_entries(32 * 1024, 0);
+
+/// What userspace judged of single connections. Apart from [`CONNECTIONS`], since a write from userspace
+/// replaces a whole value and would undo counts that the kernel made meanwhile.
+#[map]
+pub static VERDICTS: HashMap<u64, ConnVerdict> = HashMap::with_max_entries(32 * 1024, 0);
+
+/// Connects under way to a watched port: `struct sock` to pid and tid, from SYN_SENT to ESTABLISHED.
+#[map]
+pub static CONNECTING: HashMap<u64, u64> = HashMap::with_max_entries(8 * 1024, 0);
+
+/// What did not reach the ring buffer, counted where it happened.
+#[map]
+pub static LOSS: PerCpuArray<LossCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// A data event is put together here: user memory is gathered piece by piece and then sent at its real
+/// length. Twice the half-chunk of slack lets the verifier see that a piece fits behind a full chunk.
+#[repr(C)]
+pub struct DataScratch {
+    pub event: DataEvent,
+    pub payload: [u8; CHUNK_MAX + PIECE_MAX],
+}
+
+/// Bytes that one copy from user memory takes at most.
+pub const PIECE_MAX: usize = CHUNK_MAX / 2;
+
+#[map]
+pub static DATA: PerCpuArray<DataScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// State of the walk over a call's buffers.
+#[map]
+pub static CURSOR: PerCpuArray<Cursor> = PerCpuArray::with_max_entries(1, 0);
+
+/// Index 0: the program that walks on; the loader puts it there.
+#[map]
+pub static STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+#[map]
+pub static CONN: PerCpuArray<ConnEvent> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bytes of an executed file's name that are kept.
+pub const FILENAME_MAX: usize = 256;
+
+#[repr(C)]
+pub struct ProcessScratch {
+    pub event: ProcessEvent,
+    /// File name and argv, one behind the other; the slack is the verifier's.
+    pub payload: [u8; FILENAME_MAX + 2 * ARGV_MAX],
+}
+
+#[map]
+pub static PROCESS: PerCpuArray<ProcessScratch> = PerCpuArray::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::ZERO;
+
+#[unsafe(no_mangle)]
+static SYSCALLS: Syscalls = Syscalls::ZERO;
+
+/// Offsets that the loader resolved.
+#[inline(always)]
+pub fn offsets() -> &'static Offsets {
+    // SAFETY: only hides the initial value from the compiler: the loader replaces the section before the
+    // program is verified, and nothing writes it afterwards (the map is frozen).
+    unsafe { &*core::hint::black_box(&raw const OFFSETS) }
+}
+
+/// System call numbers of this machine.
+#[inline(always)]
+pub fn syscalls() -> &'static Syscalls {
+    // SAFETY: as for `offsets`.
+    unsafe { &*core::hint::black_box(&raw const SYSCALLS) }
+}

@@ -1,0 +1,272 @@
+//! Birth and death of connections, and who listens.
+
+use crate::emit::{Wake, header, lost, now, send};
+use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
+use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
+use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED};
+use audit_common::config::{ConnState, Verdict};
+use audit_common::loss::LossReason;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::macros::{raw_tracepoint, tracepoint};
+use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
+
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_SENT: i32 = 2;
+const TCP_CLOSE: i32 = 7;
+const TCP_LISTEN: i32 = 10;
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+///
+/// # Minimum kernel version
+/// 4.16
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
+    let sock: u64 = ctx.arg(0);
+    let new_state: i32 = ctx.arg(2);
+    match new_state {
+        TCP_LISTEN => listening(sock),
+        TCP_SYN_SENT => connecting(sock),
+        TCP_ESTABLISHED => established(sock),
+        TCP_CLOSE => closed(sock),
+        _ => {}
+    }
+    0
+}
+
+/// `listen(2)` has returned; tells of unix sockets, which have no state tracepoint.
+#[tracepoint(category = "syscalls", name = "sys_exit_listen")]
+pub fn sys_exit_listen(_ctx: TracePointContext) -> u32 {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    watch_process(pid);
+    0
+}
+
+/// Puts a process on the allow-list.
+#[inline(always)]
+pub fn watch_process(pid: u32) {
+    if PROCESSES.insert(pid, 1, 0).is_err() {
+        lost(LossReason::ProcessMapFull, 0);
+    }
+}
+
+#[inline(always)]
+fn local_port(sock: u64) -> u32 {
+    u32::from(read::<u16>(sock, offsets().sock_num))
+}
+
+#[inline(always)]
+fn remote_port(sock: u64) -> u32 {
+    u32::from(u16::from_be(read::<u16>(sock, offsets().sock_dport)))
+}
+
+#[inline(always)]
+fn listening(sock: u64) {
+    let port = local_port(sock);
+    // An existing verdict stays: the same service was restarted, or shares the port by SO_REUSEPORT.
+    let _ = LISTENERS.insert(
+        port,
+        Verdict::Undecided as u32,
+        u64::from(aya_ebpf::bindings::BPF_NOEXIST),
+    );
+    watch_process((bpf_get_current_pid_tgid() >> 32) as u32);
+    let state = ConnState {
+        generation: now(),
+        inode: 0,
+        rx_bytes: 0,
+        tx_bytes: 0,
+        verdict: 0,
+        announced: 0,
+    };
+    announce(EventKind::Listen, 0, sock, &state, 0, Wake::Now);
+}
+
+/// Runs in the connecting process, so that it can be named as the client.
+#[inline(always)]
+fn connecting(sock: u64) {
+    // SAFETY: a copy of one word is read.
+    if unsafe { LISTENERS.get(remote_port(sock)) }.is_some() {
+        let _ = CONNECTING.insert(sock, bpf_get_current_pid_tgid(), 0);
+    }
+}
+
+#[inline(always)]
+fn established(sock: u64) {
+    // SAFETY: a copy of one word is read.
+    if let Some(ids) = unsafe { CONNECTING.get(sock) } {
+        let ids = *ids;
+        let _ = CONNECTING.remove(sock);
+        let state = ConnState {
+            generation: now(),
+            inode: 0,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            verdict: 0,
+            announced: 0,
+        };
+        announce(EventKind::ClientConnect, 0, sock, &state, ids, Wake::Now);
+        return;
+    }
+    // SAFETY: a copy of one word is read.
+    let Some(verdict) = (unsafe { LISTENERS.get(local_port(sock)) }) else {
+        return;
+    };
+    let verdict = *verdict;
+    let state = ConnState {
+        generation: now(),
+        inode: 0,
+        rx_bytes: 0,
+        tx_bytes: 0,
+        verdict,
+        announced: 0,
+    };
+    if CONNECTIONS.insert(sock, state, 0).is_err() {
+        lost(LossReason::ConnMapFull, 0);
+    }
+}
+
+/// The entry stays: data events may still follow, and userspace removes it after its grace time.
+#[inline(always)]
+fn closed(sock: u64) {
+    let _ = CONNECTING.remove(sock);
+    let Some(state) = CONNECTIONS.get_ptr_mut(sock) else {
+        return;
+    };
+    // SAFETY: map values stay readable while the program runs.
+    let state = unsafe { &mut *state };
+    if state.announced != 0 {
+        announce(EventKind::ConnClose, 0, sock, state, 0, Wake::Batched);
+    } else {
+        let _ = CONNECTIONS.remove(sock);
+    }
+}
+
+/// The verdict in force for a connection: its own, else its listener's when it was made.
+#[inline(always)]
+pub fn verdict(sock: u64, state: &ConnState) -> u32 {
+    // SAFETY: two words are read; a torn pair at worst applies a verdict one event late.
+    match unsafe { VERDICTS.get(sock) } {
+        Some(own) if own.generation == state.generation => own.verdict,
+        _ => state.verdict,
+    }
+}
+
+/// State of the connection behind `socket`; made at first sight, and anew when the address was reused.
+#[inline(always)]
+pub fn connection(socket: &Socket) -> Option<&'static mut ConnState> {
+    if let Some(state) = CONNECTIONS.get_ptr_mut(socket.sock) {
+        // SAFETY: map values stay readable while the program runs.
+        let state = unsafe { &mut *state };
+        if state.inode == socket.inode {
+            return Some(state);
+        }
+        if state.inode == 0 {
+            state.inode = socket.inode;
+            if state.verdict != Verdict::Ignore as u32 {
+                state.announced = 1;
+                announce(EventKind::ConnOpen, 0, socket.sock, state, 0, Wake::Batched);
+            }
+            return Some(state);
+        }
+    }
+    join(socket)
+}
+
+/// First sight of a connection that is older than this agent, or of a unix socket.
+#[inline(always)]
+fn join(socket: &Socket) -> Option<&'static mut ConnState> {
+    let verdict = if socket.family == AF_UNIX {
+        Verdict::Undecided as u32
+    } else {
+        // SAFETY: a copy of one word is read.
+        unsafe { LISTENERS.get(local_port(socket.sock)) }
+            .copied()
+            .unwrap_or(Verdict::Ignore as u32)
+    };
+    let state = ConnState {
+        generation: now(),
+        inode: socket.inode,
+        rx_bytes: 0,
+        tx_bytes: 0,
+        verdict,
+        announced: 1,
+    };
+    if CONNECTIONS.insert(socket.sock, state, 0).is_err() {
+        lost(LossReason::ConnMapFull, 0);
+        return None;
+    }
+    if verdict != Verdict::Ignore as u32 {
+        announce(
+            EventKind::ConnOpen,
+            FLAG_JOINED,
+            socket.sock,
+            &state,
+            0,
+            Wake::Batched,
+        );
+    }
+    // SAFETY: map values stay readable while the program runs.
+    CONNECTIONS
+        .get_ptr_mut(socket.sock)
+        .map(|state| unsafe { &mut *state })
+}
+
+/// Sends a [`ConnEvent`]; `ids` names the process when it is not the current one.
+#[inline(always)]
+fn announce(kind: EventKind, flags: u16, sock: u64, state: &ConnState, ids: u64, wake: Wake) {
+    let Some(event) = CONN.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's own scratch; programs do not preempt each other on a CPU.
+    let event = unsafe { &mut *event };
+    event.header = header(kind, flags, CONN_LEN);
+    if ids != 0 {
+        event.header.pid = (ids >> 32) as u32;
+        event.header.tid = ids as u32;
+    }
+    event.conn = ConnKey {
+        sock,
+        generation: state.generation,
+    };
+    event.uid = bpf_get_current_uid_gid() as u32;
+    event.inode = state.inode;
+    event.rx_bytes = state.rx_bytes;
+    event.tx_bytes = state.tx_bytes;
+    addresses(event, sock);
+    // SAFETY: the scratch is exactly one event.
+    unsafe { send((&raw const *event).cast(), CONN_LEN as u64, 0, wake) };
+}
+
+#[inline(always)]
+fn addresses(event: &mut ConnEvent, sock: u64) {
+    let at = offsets();
+    event.family = read(sock, at.sock_family);
+    event.reserved = 0;
+    event.local_port = 0;
+    event.remote_port = 0;
+    event.local_addr = [0; 16];
+    event.remote_addr = [0; 16];
+    event.peer_pid = 0;
+    event.peer_uid = 0;
+    let net: u64 = read(sock, at.sock_net);
+    event.netns = read(net, at.net_ns_inum);
+    match event.family {
+        AF_UNIX => {
+            let pid: u64 = read(sock, at.sock_peer_pid);
+            let cred: u64 = read(sock, at.sock_peer_cred);
+            if pid != 0 && cred != 0 {
+                event.peer_pid = read(pid, at.pid_nr);
+                event.peer_uid = read(cred, at.cred_uid);
+            }
+            return;
+        }
+        AF_INET => {
+            event.local_addr[..4].copy_from_slice(&read::<[u8; 4]>(sock, at.sock_rcv_saddr));
+            event.remote_addr[..4].copy_from_slice(&read::<[u8; 4]>(sock, at.sock_daddr));
+        }
+        AF_INET6 => {
+            event.local_addr = read(sock, at.sock_v6_rcv_saddr);
+            event.remote_addr = read(sock, at.sock_v6_daddr);
+        }
+        _ => {}
+    }
+    event.local_port = local_port(sock) as u16;
+    event.remote_port = remote_port(sock) as u16;
+}
