@@ -3,6 +3,14 @@
 //! In: pieces of the two directions of one connection, gaps included. Out: [`HttpEvent`]s, where a request
 //! and its response share an `exchange` number. Never: IO, clocks, panics, growth beyond [`crate::limits`].
 
+pub mod coding;
+mod connection;
+mod direction;
+pub mod head;
+mod message;
+
+pub use connection::Connection;
+
 /// A piece of one direction of a connection, in order.
 #[derive(Clone, Copy, Debug)]
 pub enum Chunk<'a> {

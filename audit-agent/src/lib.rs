@@ -12,6 +12,7 @@
 pub mod call;
 pub mod capture;
 pub mod event;
+pub mod flow;
 pub mod http;
 pub mod infer;
 pub mod limits;
