@@ -8,6 +8,8 @@ mod connection;
 mod direction;
 pub mod head;
 mod message;
+pub mod ndjson;
+pub mod sse;
 
 pub use connection::Connection;
 

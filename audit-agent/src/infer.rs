@@ -2,9 +2,23 @@
 //!
 //! In: message heads and decoded body bytes of one exchange. Out: one [`Call`]. Never: IO, clocks
 //! (times come with the bytes), a guess where a field is absent, panics on hostile bodies.
+//!
+//! A family is one file that implements [`family::Family`]; [`paths`] says which requests are its.
+
+mod answer;
+mod body;
+mod error;
+pub mod family;
+mod json;
+mod llama_cpp;
+mod openai_chat;
+pub mod paths;
+mod request;
+mod undecoded;
 
 use crate::call::Call;
 use crate::http::{RequestHead, ResponseHead};
+use paths::Route;
 
 /// How the exchange ended, from the decoder's point of view.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +58,17 @@ pub enum Classified {
 }
 
 /// A decoder for the request, or what else it is.
-pub fn classify(_head: &RequestHead) -> Classified {
-    Classified::Other
+pub fn classify(head: &RequestHead) -> Classified {
+    match paths::route(&head.method, head.path()) {
+        Some(Route::OpenAiChat) => Classified::Inference(family::decoder(openai_chat::OpenAiChat)),
+        Some(Route::LlamaCppCompletion) => Classified::Inference(family::decoder(llama_cpp::Completion)),
+        Some(Route::Undecoded(operation)) => {
+            Classified::Inference(family::decoder(undecoded::Undecoded { operation }))
+        }
+        Some(Route::Metadata) => Classified::Metadata,
+        None => Classified::Other,
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! Calls to inference APIs whose bodies are not read yet: that they happened, when, by whom and with what status.
+
+use super::answer::Answer;
+use super::error::cut;
+use super::family::{Event, Family};
+use super::json;
+use crate::call::Call;
+use serde_json::Value;
+
+#[derive(Debug)]
+pub struct Undecoded {
+    pub operation: &'static str,
+}
+
+impl Family for Undecoded {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("undecoded", self.operation)
+    }
+
+    fn terminator(&self) -> Option<&'static [u8]> {
+        Some(b"[DONE]")
+    }
+
+    fn request(&self, call: &mut Call, body: &Value) {
+        call.notes.push("api_not_decoded");
+        call.model_requested = json::text(body, "model").map(cut);
+        call.stream = body.get("stream").and_then(Value::as_bool);
+    }
+
+    /// Nothing is known of its ends, so none is missed.
+    fn event(&self, _call: &mut Call, _answer: &mut Answer, _event: &Value, _streamed: bool) -> Event {
+        Event {
+            spoke: false,
+            last: true,
+        }
+    }
+}
