@@ -15,4 +15,6 @@ pub mod event;
 pub mod flow;
 pub mod http;
 pub mod infer;
+pub mod ledger;
 pub mod limits;
+pub mod record;

@@ -32,3 +32,13 @@ pub const PROCESSES: usize = 16 * 1024;
 pub const RECORD_STRING_BYTES: usize = 1024;
 /// Bytes of one record line: a C2SP tlog-tiles entry holds 65535 at most.
 pub const RECORD_BYTES: usize = 60 * 1024;
+
+/// The first bytes of `text`, up to the cap of a record's string.
+pub fn cut(text: &str) -> String {
+    let end = (0..=RECORD_STRING_BYTES.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+/// Signed lines that wait in memory while the log's file takes none (disk full, read-only).
+pub const UNWRITTEN_BYTES: usize = 16 * 1024 * 1024;

@@ -3,9 +3,10 @@
 //! In: pieces of a stream, or the one piece of a plain answer. Out: the answer's part of a [`Call`]. A streamed and a
 //! plain answer with the same text give the same canonical completion.
 
-use super::{error::cut, json};
+use super::json;
 use crate::call::{Call, Choice, Confidence, TokensSource, ToolCall};
 use crate::limits;
+use crate::limits::cut;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

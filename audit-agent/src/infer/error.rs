@@ -2,7 +2,7 @@
 
 use super::json;
 use crate::call::CallError;
-use crate::limits;
+use crate::limits::cut;
 use serde_json::Value;
 
 /// The error of an answer with a status that is not a success; the body may be empty, text or HTML.
@@ -56,14 +56,6 @@ fn named(kind: Option<&str>, message: Option<&str>) -> CallError {
         kind: cut(kind.unwrap_or(UNNAMED)),
         message: message.map(cut),
     }
-}
-
-/// The first bytes of `text`, up to the cap of a record's string.
-pub fn cut(text: &str) -> String {
-    let end = (0..=limits::RECORD_STRING_BYTES.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! `stop: true`. Several prompts give an array of answers.
 
 use super::answer::{self, Answer};
-use super::error::cut;
 use super::family::{Event, Family};
 use super::{json, request};
 use crate::call::{Call, TokensSource};
+use crate::limits::cut;
 use serde_json::Value;
 
 #[derive(Debug)]

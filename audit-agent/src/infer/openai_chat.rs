@@ -4,10 +4,10 @@
 //! they are and asked of nobody.
 
 use super::answer::{self, Answer};
-use super::error::cut;
 use super::family::{Event, Family};
 use super::{json, request};
 use crate::call::Call;
+use crate::limits::cut;
 use serde_json::Value;
 
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What the requests of all families have in common: parameters, prompt, end user.
 
-use super::{error::cut, json};
+use super::json;
 use crate::call::Call;
+use crate::limits::cut;
 use serde_json::Value;
 
 /// Parameters that go into records as they were sent. A list, since other members may hold prompts or secrets.

@@ -1,10 +1,10 @@
 //! Calls to inference APIs whose bodies are not read yet: that they happened, when, by whom and with what status.
 
 use super::answer::Answer;
-use super::error::cut;
 use super::family::{Event, Family};
 use super::json;
 use crate::call::Call;
+use crate::limits::cut;
 use serde_json::Value;
 
 #[derive(Debug)]

@@ -1,0 +1,99 @@
+//! Audit records: what a line of the log says. `docs/record-format.md` is normative.
+//!
+//! In: facts. Out: [`Body`]s, of which [`crate::ledger`] makes signed lines. Never: content, secrets, floats; a value
+//! that is not known is null, and no member is ever left out.
+
+pub mod hash;
+pub mod inference;
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Schema of every record.
+pub const SCHEMA: &str = "audit-agent/record/v1";
+
+/// Largest integer that every JSON reader keeps (RFC 7493 section 2.2).
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// What a record says besides its place in the log.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "record_type", rename_all = "snake_case")]
+pub enum Body {
+    Inference(Box<inference::Inference>),
+    Gap(Gap),
+    Heartbeat(Heartbeat),
+    AgentStart(AgentStart),
+    AgentStop(AgentStop),
+    Recovery(Recovery),
+    Model(Model),
+}
+
+/// Something that was not recorded, and why.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Gap {
+    /// `ring_buffer`, `reassembly`, `sink`, `agent_down`, `clock`.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// By reason: lost kernel events, refused records, unassigned messages.
+    pub lost: BTreeMap<String, u64>,
+    /// Stream bytes by the same reasons.
+    pub lost_bytes: BTreeMap<String, u64>,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub connection: Option<Connection>,
+}
+
+/// A connection that a gap is about.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Connection {
+    pub client: Option<String>,
+    pub server: Option<String>,
+    pub server_pid: Option<u64>,
+}
+
+/// The agent is alive; counters since its start.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Heartbeat {
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AgentStart {
+    pub agent_sha256: Option<String>,
+    pub agent_version: String,
+    pub boot_id: String,
+    pub capture_path: String,
+    pub config_sha256: Option<String>,
+    pub host: String,
+    pub kernel: String,
+    /// The public key of this log, as a C2SP verifier key.
+    pub verifier_key: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AgentStop {
+    pub counters: BTreeMap<String, u64>,
+    pub reason: String,
+}
+
+/// The log's end was not whole when the agent opened it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Recovery {
+    /// Bytes of a last line that was not written whole, moved to `torn_file`.
+    pub torn_bytes: u64,
+    pub torn_file: Option<String>,
+    pub torn_sha256: Option<String>,
+}
+
+/// The digest of a file of weights, once it is known.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Model {
+    pub file: inference::WeightsFile,
+    pub server_pid: u64,
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+pub fn rfc3339(unix_ns: u64) -> String {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(unix_ns);
+    humantime::format_rfc3339_nanos(time).to_string()
+}

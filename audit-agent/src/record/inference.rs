@@ -1,0 +1,212 @@
+//! The record of one inference.
+
+use crate::event::{ModelFile, ProcessFact, SystemFact};
+use crate::limits::cut;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// See `docs/record-format.md` for each member.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Inference {
+    pub api: String,
+    pub api_key_hash: Option<String>,
+    pub cached_tokens: Option<u64>,
+    pub capture: Capture,
+    pub chunks: u64,
+    pub client: Client,
+    pub completion_hash: Option<String>,
+    pub confidence: Option<Confidence>,
+    pub effective_params: BTreeMap<String, String>,
+    pub end_time: String,
+    pub endpoint: Endpoint,
+    pub error_message: Option<String>,
+    pub error_type: Option<String>,
+    pub finish_reasons: Vec<String>,
+    pub finish_reasons_raw: Vec<String>,
+    pub first_token_time: Option<String>,
+    pub hash_alg: String,
+    pub input_tokens: Option<u64>,
+    pub latency_us: u64,
+    pub model: Option<String>,
+    pub model_files: Vec<WeightsFile>,
+    pub model_requested: Option<String>,
+    pub model_version: Option<String>,
+    pub model_version_source: Option<String>,
+    pub operation: String,
+    pub output_tokens: Option<u64>,
+    pub params: BTreeMap<String, String>,
+    pub prompt_hash: Option<String>,
+    pub prompt_roles: BTreeMap<String, u64>,
+    pub provider: Option<String>,
+    pub reasoning_hash: Option<String>,
+    pub reasoning_tokens: Option<u64>,
+    pub request_body_hash: Option<String>,
+    pub request_id: Option<String>,
+    pub response_body_hash: Option<String>,
+    pub response_id: Option<String>,
+    pub salt_id: String,
+    pub server: Server,
+    pub start_time: String,
+    pub status: Option<u64>,
+    pub stream: Option<bool>,
+    pub system: System,
+    pub system_fingerprint: Option<String>,
+    pub tokens_source: Option<String>,
+    pub tool_calls: Vec<ToolCall>,
+    pub tools_offered: u64,
+    pub traceparent: Option<String>,
+    pub ttft_us: Option<u64>,
+    pub user_agent: Option<String>,
+    pub user_id: Option<String>,
+    pub user_id_source: String,
+    pub workload: Workload,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Capture {
+    pub bytes_missed: u64,
+    pub bytes_seen: u64,
+    /// Missing bytes by cause.
+    pub gaps: BTreeMap<String, u64>,
+    /// The connection was older than the agent's sight of it.
+    pub joined: bool,
+    pub notes: Vec<String>,
+    pub request_state: String,
+    pub response_state: String,
+    pub source: String,
+    /// `complete`, `partial`, `header_only`.
+    pub state: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Client {
+    pub address: Option<String>,
+    pub port: Option<u64>,
+    pub process: Option<ProcessInfo>,
+    /// Peer credentials of a unix socket.
+    pub uid: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Server {
+    pub address: Option<String>,
+    pub port: Option<u64>,
+    pub process: Option<ProcessInfo>,
+    pub unix_path: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Confidence {
+    /// Millionths of a natural logarithm.
+    pub mean_logprob_micro: i64,
+    pub min_logprob_micro: i64,
+    pub tokens: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Endpoint {
+    pub method: String,
+    pub path: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ToolCall {
+    pub arguments_bytes: u64,
+    pub arguments_hash: String,
+    pub id: Option<String>,
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ProcessInfo {
+    pub ancestors: Vec<String>,
+    pub argv: Vec<String>,
+    pub comm: String,
+    pub exe: Option<String>,
+    pub exe_sha256: Option<String>,
+    pub pid: u64,
+    /// Nanoseconds of boot time, as a decimal string.
+    pub start_ns: String,
+    pub uid: Option<u64>,
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Workload {
+    pub cgroup: Option<String>,
+    pub container_id: Option<String>,
+    pub systemd_unit: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WeightsFile {
+    pub architecture: Option<String>,
+    pub format: String,
+    pub inode: u64,
+    pub name: Option<String>,
+    pub path: String,
+    pub quantisation: Option<String>,
+    pub sha256: Option<String>,
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct System {
+    pub cpus: u64,
+    pub load1_centi: u64,
+    pub memory_available_bytes: u64,
+    pub memory_total_bytes: u64,
+}
+
+impl From<&ProcessFact> for ProcessInfo {
+    fn from(fact: &ProcessFact) -> Self {
+        const ARGS: usize = 32;
+        Self {
+            ancestors: fact.ancestors.clone(),
+            argv: fact.argv.iter().take(ARGS).map(|arg| cut(arg)).collect(),
+            comm: fact.comm.clone(),
+            exe: fact.exe.clone(),
+            exe_sha256: fact.exe_sha256.clone(),
+            pid: fact.pid.into(),
+            start_ns: fact.start_ns.to_string(),
+            uid: fact.uid.map(u64::from),
+            user: fact.user.clone(),
+        }
+    }
+}
+
+impl From<&ProcessFact> for Workload {
+    fn from(fact: &ProcessFact) -> Self {
+        Self {
+            cgroup: fact.cgroup.clone(),
+            container_id: fact.container_id.clone(),
+            systemd_unit: fact.systemd_unit.clone(),
+        }
+    }
+}
+
+impl From<&ModelFile> for WeightsFile {
+    fn from(file: &ModelFile) -> Self {
+        Self {
+            architecture: file.architecture.as_deref().map(cut),
+            format: file.format.clone(),
+            inode: file.inode,
+            name: file.name.as_deref().map(cut),
+            path: cut(&file.path),
+            quantisation: file.quantisation.clone(),
+            sha256: file.sha256.clone(),
+            size: file.size,
+        }
+    }
+}
+
+impl From<SystemFact> for System {
+    fn from(fact: SystemFact) -> Self {
+        Self {
+            cpus: fact.cpus,
+            load1_centi: fact.load1_centi,
+            memory_available_bytes: fact.memory_available_bytes,
+            memory_total_bytes: fact.memory_total_bytes,
+        }
+    }
+}
