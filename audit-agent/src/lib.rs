@@ -17,4 +17,6 @@ pub mod http;
 pub mod infer;
 pub mod ledger;
 pub mod limits;
+pub mod pipeline;
+pub mod policy;
 pub mod record;

@@ -36,18 +36,25 @@ impl Clients {
     }
 
     pub fn expire(&mut self, now_ns: u64) {
-        self.connects.retain(|_, (_, time_ns)| now_ns.saturating_sub(*time_ns) < KEPT_NS);
+        self.connects
+            .retain(|_, (_, time_ns)| now_ns.saturating_sub(*time_ns) < KEPT_NS);
     }
 }
 
 /// Local address and port of a TCP connection.
 pub fn local(conn: &Conn) -> Option<SocketAddr> {
-    Some(SocketAddr::new(address(conn.family, conn.local_addr)?, conn.local_port))
+    Some(SocketAddr::new(
+        address(conn.family, conn.local_addr)?,
+        conn.local_port,
+    ))
 }
 
 /// Remote address and port of a TCP connection.
 pub fn remote(conn: &Conn) -> Option<SocketAddr> {
-    Some(SocketAddr::new(address(conn.family, conn.remote_addr)?, conn.remote_port))
+    Some(SocketAddr::new(
+        address(conn.family, conn.remote_addr)?,
+        conn.remote_port,
+    ))
 }
 
 /// IPv4-mapped IPv6 addresses become IPv4, so that both ends of a connection compare equal.

@@ -30,7 +30,10 @@ impl Processes {
     /// A program was executed. The kernel's own word stands in until, or instead of, a look-up.
     pub fn executed(&mut self, process: &Process<'_>) {
         self.make_room();
-        let argv = process.argv.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
+        let argv = process
+            .argv
+            .split(|byte| *byte == 0)
+            .map(|arg| String::from_utf8_lossy(arg).into_owned());
         let mut argv: Vec<String> = argv.collect();
         argv.pop_if(|last| last.is_empty());
         let fact = ProcessFact {
@@ -82,7 +85,9 @@ impl Processes {
 
     /// Whether a look-up would tell more than is known.
     pub fn wants_look_up(&self, pid: u32) -> bool {
-        self.by_pid.get(&pid).is_none_or(|known| !known.looked_up && known.ended_ns.is_none())
+        self.by_pid
+            .get(&pid)
+            .is_none_or(|known| !known.looked_up && known.ended_ns.is_none())
     }
 
     /// Forgets those that ended long ago.
@@ -92,7 +97,15 @@ impl Processes {
     }
 
     fn insert(&mut self, fact: ProcessFact, looked_up: bool) {
-        self.by_pid.insert(fact.pid, Known { fact, looked_up, ended_ns: None, models: Vec::new() });
+        self.by_pid.insert(
+            fact.pid,
+            Known {
+                fact,
+                looked_up,
+                ended_ns: None,
+                models: Vec::new(),
+            },
+        );
     }
 
     fn ancestors(&self, mut pid: u32) -> Vec<String> {
@@ -112,7 +125,10 @@ impl Processes {
         if self.by_pid.len() < limits::PROCESSES {
             return;
         }
-        let oldest = self.by_pid.iter().min_by_key(|(_, known)| known.ended_ns.unwrap_or(u64::MAX));
+        let oldest = self
+            .by_pid
+            .iter()
+            .min_by_key(|(_, known)| known.ended_ns.unwrap_or(u64::MAX));
         if let Some(pid) = oldest.map(|(pid, _)| *pid) {
             self.by_pid.remove(&pid);
         }
@@ -121,8 +137,16 @@ impl Processes {
 
 /// The newer facts, with gaps filled from the older ones of the same process.
 fn merge(old: &ProcessFact, new: ProcessFact) -> ProcessFact {
-    let argv = if new.argv.is_empty() { old.argv.clone() } else { new.argv };
-    let ancestors = if new.ancestors.is_empty() { old.ancestors.clone() } else { new.ancestors };
+    let argv = if new.argv.is_empty() {
+        old.argv.clone()
+    } else {
+        new.argv
+    };
+    let ancestors = if new.ancestors.is_empty() {
+        old.ancestors.clone()
+    } else {
+        new.ancestors
+    };
     ProcessFact {
         parent_pid: new.parent_pid.or(old.parent_pid),
         uid: new.uid.or(old.uid),
@@ -143,7 +167,15 @@ mod tests {
     use super::*;
 
     fn exec(pid: u32, argv: &'static [u8]) -> Process<'static> {
-        Process { pid, parent_pid: 1, start_ns: 7, uid: 1000, comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0", filename: b"/bin/curl", argv }
+        Process {
+            pid,
+            parent_pid: 1,
+            start_ns: 7,
+            uid: 1000,
+            comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
+            filename: b"/bin/curl",
+            argv,
+        }
     }
 
     #[test]
@@ -152,9 +184,15 @@ mod tests {
         processes.executed(&exec(5, b"curl\0-s\0http://x\0"));
         processes.ended(5, 100);
         assert!(!processes.wants_look_up(5));
-        processes.learn(ProcessFact { pid: 5, ..ProcessFact::default() });
+        processes.learn(ProcessFact {
+            pid: 5,
+            ..ProcessFact::default()
+        });
         let fact = processes.get(5).unwrap();
-        assert_eq!((fact.comm.as_str(), fact.argv.len(), fact.exe.as_deref()), ("curl", 3, Some("/bin/curl")));
+        assert_eq!(
+            (fact.comm.as_str(), fact.argv.len(), fact.exe.as_deref()),
+            ("curl", 3, Some("/bin/curl"))
+        );
     }
 
     #[test]

@@ -1,0 +1,281 @@
+//! A finished exchange and what is known of its surroundings, put together as a record.
+
+use super::connection::Connection;
+use super::exchange::Finished;
+use super::processes::Processes;
+use crate::call::{Call, TokensSource};
+use crate::event::SystemFact;
+use crate::http::BodyState;
+use crate::limits::cut;
+use crate::record::hash::{Hasher, Subject};
+use crate::record::inference::{
+    Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Server, ToolCall, WeightsFile, Workload,
+};
+use crate::record::rfc3339;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a record needs besides the exchange.
+pub struct Surroundings<'a> {
+    pub connection: &'a Connection,
+    pub processes: &'a Processes,
+    pub system: SystemFact,
+    pub hasher: &'a Hasher,
+    pub capture_path: &'a str,
+    /// Wall clock minus boot clock.
+    pub unix_offset_ns: i128,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// The wall-clock time of a boot time.
+pub fn unix_ns(boot_ns: u64, offset_ns: i128) -> u64 {
+    u64::try_from(i128::from(boot_ns) + offset_ns).unwrap_or(0)
+}
+
+pub fn inference(finished: &Finished, around: &Surroundings<'_>) -> Inference {
+    let mut record = Inference::default();
+    exchange(&mut record, finished, around);
+    call(&mut record, &finished.call, around.hasher);
+    who(&mut record, finished, around);
+    model(&mut record, &finished.call, around);
+    record.capture = capture(finished, around);
+    record
+}
+
+fn exchange(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
+    let time = |boot_ns: u64| rfc3339(unix_ns(boot_ns, around.unix_offset_ns));
+    let micros = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+    record.start_time = time(finished.start_ns);
+    record.end_time = time(finished.end_ns);
+    record.latency_us = micros(finished.start_ns, finished.end_ns);
+    record.first_token_time = finished.call.first_token_ns.map(time);
+    record.ttft_us = finished
+        .call
+        .first_token_ns
+        .map(|first| micros(finished.asked_ns, first));
+    record.endpoint = Endpoint {
+        method: finished.method.clone(),
+        path: finished.path.clone(),
+    };
+    record.status = finished.status.map(u64::from);
+    record.request_id = finished.request_id.clone();
+    record.traceparent = finished.traceparent.clone();
+    record.user_agent = finished.user_agent.clone();
+    record.hash_alg = around.hasher.algorithm().name().into();
+    record.salt_id = around.hasher.salt_id();
+    record.system = around.system.into();
+    let whole = |end: &crate::http::BodyEnd| end.state == BodyState::Complete && end.body_bytes > 0;
+    record.request_body_hash =
+        whole(&finished.request).then(|| around.hasher.hash_of_digest(&finished.request.body_sha256));
+    record.response_body_hash =
+        whole(&finished.response).then(|| around.hasher.hash_of_digest(&finished.response.body_sha256));
+}
+
+fn call(record: &mut Inference, call: &Call, hasher: &Hasher) {
+    record.api = call.api.into();
+    record.operation = call.operation.into();
+    record.provider = call.provider.map(Into::into);
+    record.stream = call.stream;
+    record.chunks = call.chunks;
+    record.response_id = call.response_id.clone();
+    record.system_fingerprint = call.system_fingerprint.clone();
+    record.params = texts(&call.params);
+    record.effective_params = texts(&call.effective_params);
+    record.prompt_roles = call.prompt_roles.clone();
+    record.tools_offered = call.tools_offered;
+    record.prompt_hash = call
+        .prompt_canonical
+        .as_deref()
+        .map(|bytes| hasher.hash(Subject::Prompt, bytes));
+    record.completion_hash = call
+        .completion_canonical
+        .as_deref()
+        .map(|bytes| hasher.hash(Subject::Completion, bytes));
+    record.input_tokens = call.input_tokens;
+    record.output_tokens = call.output_tokens;
+    record.cached_tokens = call.cached_tokens;
+    record.reasoning_tokens = call.reasoning_tokens;
+    record.tokens_source = match call.tokens_source {
+        TokensSource::ServerUsage => Some("server_usage".into()),
+        TokensSource::CountedTokens => Some("counted_tokens".into()),
+        TokensSource::Unknown => None,
+    };
+    record.confidence = call.confidence.map(|confidence| Confidence {
+        mean_logprob_micro: micro(confidence.mean_logprob),
+        min_logprob_micro: micro(confidence.min_logprob),
+        tokens: confidence.tokens,
+    });
+    record.error_type = call.error.as_ref().map(|error| error.kind.clone());
+    record.error_message = call.error.as_ref().and_then(|error| error.message.clone());
+    choices(record, call, hasher);
+}
+
+fn choices(record: &mut Inference, call: &Call, hasher: &Hasher) {
+    let reasons = || {
+        call.choices
+            .iter()
+            .filter_map(|choice| choice.finish_reason.as_deref())
+    };
+    record.finish_reasons_raw = reasons().map(Into::into).collect();
+    record.finish_reasons = reasons().map(|reason| normal_reason(reason).into()).collect();
+    let reasoning: String = call
+        .choices
+        .iter()
+        .map(|choice| choice.reasoning.as_str())
+        .collect();
+    if !reasoning.is_empty() && call.completion_canonical.is_some() {
+        record.reasoning_hash = Some(hasher.hash(Subject::Reasoning, reasoning.as_bytes()));
+    }
+    for tool in call.choices.iter().flat_map(|choice| &choice.tool_calls) {
+        record.tool_calls.push(ToolCall {
+            arguments_bytes: tool.arguments.len() as u64,
+            arguments_hash: hasher.hash(Subject::ToolArguments, tool.arguments.as_bytes()),
+            id: tool.id.clone(),
+            name: tool.name.clone(),
+        });
+    }
+}
+
+/// The normal form of what servers call the end of an answer.
+fn normal_reason(raw: &str) -> &str {
+    match raw {
+        "stop" | "eos" | "eos_token" | "end_turn" | "word" | "stop_sequence" => "stop",
+        "length" | "limit" | "max_tokens" | "model_context_window_exceeded" | "incomplete" => "length",
+        "tool_calls" | "tool_use" | "function_call" => "tool_calls",
+        "content_filter" | "refusal" => "content_filter",
+        "error" | "failed" => "error",
+        "abort" | "cancelled" => "cancelled",
+        _ => "other",
+    }
+}
+
+/// Millionths; the range of what a log-probability can be.
+fn micro(value: f64) -> i64 {
+    (value * 1e6).round().clamp(-1e15, 1e15) as i64
+}
+
+/// Parameters as text: numbers as they were written, strings without quotes.
+fn texts(params: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    let ascii = params.iter().filter(|(name, _)| name.is_ascii());
+    ascii
+        .map(|(name, value)| match value {
+            Value::String(text) => (name.clone(), cut(text)),
+            other => (name.clone(), cut(&other.to_string())),
+        })
+        .collect()
+}
+
+fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
+    let connection = around.connection;
+    let process = |pid: Option<u32>| pid.and_then(|pid| around.processes.get(pid));
+    record.api_key_hash = finished.api_key_hash.clone();
+    record.client = Client {
+        address: connection.remote.map(|address| address.ip().to_string()),
+        port: connection.remote.map(|address| address.port().into()),
+        process: process(connection.client_pid).map(ProcessInfo::from),
+        uid: connection.peer_uid.map(u64::from),
+    };
+    record.server = Server {
+        address: connection.local.map(|address| address.ip().to_string()),
+        port: connection.local.map(|address| address.port().into()),
+        process: process(Some(connection.server_pid)).map(ProcessInfo::from),
+        unix_path: connection.unix_path.clone(),
+    };
+    record.workload = process(Some(connection.server_pid))
+        .map(Workload::from)
+        .unwrap_or_default();
+    let named = finished
+        .call
+        .end_user
+        .clone()
+        .map(|(source, user)| (format!("body.{source}"), user));
+    let named = named.or_else(|| {
+        finished
+            .user
+            .clone()
+            .map(|(source, user)| (format!("header.{source}"), user))
+    });
+    let local = || {
+        process(connection.client_pid)
+            .and_then(|fact| fact.uid)
+            .or(connection.peer_uid)
+    };
+    (record.user_id, record.user_id_source) = match (named, local()) {
+        (Some((source, user)), _) => (Some(around.hasher.hash(Subject::User, user.as_bytes())), source),
+        (None, _) if record.api_key_hash.is_some() => (record.api_key_hash.clone(), "api_key".into()),
+        (None, Some(uid)) => (Some(format!("uid:{uid}")), "peer_uid".into()),
+        (None, None) => (None, "none".into()),
+    };
+}
+
+fn model(record: &mut Inference, call: &Call, around: &Surroundings<'_>) {
+    record.model_requested = call.model_requested.clone();
+    record.model = call.model_served.clone().or_else(|| call.model_requested.clone());
+    let files = around.processes.models(around.connection.server_pid);
+    record.model_files = files.iter().take(8).map(WeightsFile::from).collect();
+    if let Some(digest) = files.iter().find_map(|file| file.sha256.as_ref()) {
+        record.model_version = Some(format!("sha256:{digest}"));
+        record.model_version_source = Some("weights_file".into());
+    } else if !files.is_empty() {
+        record.model_version_source = Some("weights_file_digest_pending".into());
+    }
+}
+
+fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
+    let missed = finished.request.missed_bytes + finished.response.missed_bytes;
+    let seen = finished.request.wire_bytes + finished.response.wire_bytes;
+    let (request, response) = (finished.request.state, finished.response.state);
+    let state = match (request, response, finished.status) {
+        (BodyState::Complete, BodyState::Complete, _) => "complete",
+        (_, _, None) => "header_only",
+        // A peer that went away is seen completely: there was nothing more.
+        (BodyState::Complete | BodyState::Aborted, BodyState::Complete | BodyState::Aborted, _)
+            if missed == 0 =>
+        {
+            "complete"
+        }
+        _ => "partial",
+    };
+    let mut notes: Vec<String> = finished
+        .call
+        .notes
+        .iter()
+        .map(|note| (*note).to_owned())
+        .collect();
+    for end in [request, response] {
+        if let BodyState::Malformed(why) | BodyState::Undecodable(why) = end {
+            notes.push(why.to_owned());
+        }
+    }
+    Capture {
+        bytes_missed: missed,
+        bytes_seen: seen,
+        gaps: around
+            .connection
+            .gaps
+            .iter()
+            .map(|(cause, len)| (cause.name().to_owned(), *len))
+            .collect(),
+        joined: around.connection.joined,
+        notes,
+        request_state: state_name(request).into(),
+        response_state: state_name(response).into(),
+        source: around.capture_path.into(),
+        state: state.into(),
+    }
+}
+
+fn state_name(state: BodyState) -> &'static str {
+    match state {
+        BodyState::Complete => "complete",
+        BodyState::Aborted => "aborted",
+        BodyState::Gap => "gap",
+        BodyState::Malformed(_) => "malformed",
+        BodyState::Undecodable(_) => "undecodable",
+    }
+}

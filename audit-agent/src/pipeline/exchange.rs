@@ -1,0 +1,233 @@
+//! One exchange under way, and what is left of it when it is over.
+//!
+//! In: HTTP events of one connection with their times. Out: [`Finished`] exchanges that were calls to a model.
+//! Never: a secret: API keys are hashed as their head is read.
+
+use crate::call::Call;
+use crate::http::{BodyEnd, BodyState, HttpEvent, RequestHead, ResponseHead};
+use crate::infer::{self, Classified, Decoder, End};
+use crate::limits::{self, cut};
+use crate::record::hash::{Hasher, Subject};
+use std::collections::HashMap;
+
+/// What a connection has shown to be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Evidence {
+    /// Requests on it that were calls to a model, or that only an inference server answers.
+    pub inference: u64,
+    /// Other requests.
+    pub other: u64,
+    pub not_http: bool,
+}
+
+/// A call to a model that is over.
+#[derive(Debug)]
+pub struct Finished {
+    pub call: Call,
+    pub method: String,
+    pub path: String,
+    pub api_key_hash: Option<String>,
+    pub user: Option<(&'static str, String)>,
+    pub user_agent: Option<String>,
+    pub request_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub status: Option<u16>,
+    pub request: BodyEnd,
+    pub response: BodyEnd,
+    pub start_ns: u64,
+    /// The last byte of the request.
+    pub asked_ns: u64,
+    pub end_ns: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    decoder: Box<dyn Decoder>,
+    finished: Finished,
+    body: Vec<u8>,
+    body_over_cap: bool,
+}
+
+/// The exchanges of one connection.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    open: HashMap<u64, Open>,
+    pub evidence: Evidence,
+    /// Bytes that belonged to no message.
+    pub skipped_seen: u64,
+    pub skipped_missed: u64,
+}
+
+impl Exchanges {
+    /// Takes one HTTP event at `time_ns`; gives an exchange that it ended.
+    pub fn event(&mut self, event: HttpEvent<'_>, time_ns: u64, hasher: &Hasher) -> Option<Finished> {
+        match event {
+            HttpEvent::RequestHead { exchange, head } => self.begin(exchange, &head, time_ns, hasher),
+            HttpEvent::RequestBody { exchange, data } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    let room = limits::BODY_BYTES - open.body.len().min(limits::BODY_BYTES);
+                    open.body_over_cap |= data.len() > room;
+                    open.body
+                        .extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+                }
+            }
+            HttpEvent::RequestEnd { exchange, end } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    let whole = end.state == BodyState::Complete && !open.body_over_cap;
+                    open.decoder.request(&std::mem::take(&mut open.body), whole);
+                    open.finished.request = end;
+                    open.finished.asked_ns = time_ns;
+                }
+            }
+            HttpEvent::ResponseHead { exchange, head } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.decoder.response(&head);
+                    open.finished.answered(&head);
+                }
+            }
+            HttpEvent::ResponseBody { exchange, data } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.decoder.response_body(data, time_ns);
+                }
+            }
+            HttpEvent::ResponseEnd { exchange, end } => {
+                return self.open.remove(&exchange).map(|open| open.end(end, time_ns));
+            }
+            HttpEvent::Upgraded { .. } => {}
+            HttpEvent::Skipped { seen, missed, .. } => {
+                self.skipped_seen += seen;
+                self.skipped_missed += missed;
+            }
+            HttpEvent::NotHttp => self.evidence.not_http = true,
+        }
+        None
+    }
+
+    fn begin(&mut self, exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) {
+        match infer::classify(head) {
+            Classified::Inference(decoder) => {
+                self.evidence.inference += 1;
+                let finished = Finished::begin(head, time_ns, hasher);
+                self.open.insert(
+                    exchange,
+                    Open {
+                        decoder,
+                        finished,
+                        body: Vec::new(),
+                        body_over_cap: false,
+                    },
+                );
+            }
+            Classified::Metadata => self.evidence.inference += 1,
+            Classified::Other => self.evidence.other += 1,
+        }
+    }
+
+    /// Calls that have no end yet.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Open {
+    fn end(self, response: BodyEnd, time_ns: u64) -> Finished {
+        let end = match response.state {
+            BodyState::Complete => End::Complete,
+            BodyState::Aborted => End::Aborted,
+            BodyState::Gap | BodyState::Malformed(_) | BodyState::Undecodable(_) => End::Partial,
+        };
+        let call = self.decoder.finish(end);
+        Finished {
+            call,
+            response,
+            end_ns: time_ns,
+            ..self.finished
+        }
+    }
+}
+
+impl Finished {
+    fn begin(head: &RequestHead, time_ns: u64, hasher: &Hasher) -> Self {
+        let header = |name: &str| head.headers.first(name).map(cut);
+        Self {
+            call: Call::default(),
+            method: cut(&head.method),
+            path: cut(head.path()),
+            api_key_hash: api_key(head).map(|key| hasher.hash(Subject::ApiKey, key.as_bytes())),
+            user: user_header(head),
+            user_agent: header("user-agent"),
+            request_id: header("x-request-id"),
+            traceparent: header("traceparent"),
+            status: None,
+            request: unseen(),
+            response: unseen(),
+            start_ns: time_ns,
+            asked_ns: time_ns,
+            end_ns: time_ns,
+        }
+    }
+
+    fn answered(&mut self, head: &ResponseHead) {
+        self.status = Some(head.status);
+        let id = || {
+            head.headers
+                .first("x-request-id")
+                .or_else(|| head.headers.first("request-id"))
+                .map(cut)
+        };
+        self.request_id = self.request_id.take().or_else(id);
+    }
+}
+
+fn unseen() -> BodyEnd {
+    BodyEnd {
+        state: BodyState::Gap,
+        wire_bytes: 0,
+        body_bytes: 0,
+        missed_bytes: 0,
+        body_sha256: [0; 32],
+    }
+}
+
+/// Keys that clients send because a library asks for one: they name nobody.
+const DUMMY_KEYS: &[&str] = &[
+    "",
+    "EMPTY",
+    "dummy",
+    "lm-studio",
+    "lmstudio",
+    "no-key",
+    "none",
+    "ollama",
+    "sk-no-key-required",
+];
+
+fn api_key(head: &RequestHead) -> Option<&str> {
+    let header = |name: &str| head.headers.first(name);
+    let bearer = header("authorization").map(|value| match value.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+        _ => value,
+    });
+    let key = bearer.or_else(|| {
+        ["x-api-key", "api-key", "xi-api-key", "x-goog-api-key"]
+            .iter()
+            .find_map(|n| header(n))
+    });
+    key.filter(|key| !DUMMY_KEYS.contains(key))
+}
+
+/// A user that a proxy in front names.
+fn user_header(head: &RequestHead) -> Option<(&'static str, String)> {
+    const NAMES: &[&str] = &[
+        "x-user-id",
+        "x-openwebui-user-id",
+        "x-openwebui-user-email",
+        "helicone-user-id",
+        "x-litellm-end-user-id",
+        "x-forwarded-user",
+        "x-auth-request-email",
+    ];
+    NAMES
+        .iter()
+        .find_map(|name| head.headers.first(name).map(|value| (*name, cut(value))))
+}

@@ -1,0 +1,4 @@
+//! What may be recorded, and of whom. Pure.
+
+pub mod filter;
+pub mod mask;
