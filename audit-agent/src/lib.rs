@@ -11,8 +11,11 @@
 
 pub mod call;
 pub mod capture;
+pub mod cli;
+pub mod config;
 pub mod event;
 pub mod flow;
+pub mod host;
 pub mod http;
 pub mod infer;
 pub mod ledger;
@@ -20,3 +23,6 @@ pub mod limits;
 pub mod pipeline;
 pub mod policy;
 pub mod record;
+#[cfg(feature = "live")]
+pub mod run;
+pub mod sink;

@@ -1,32 +1,55 @@
 //! The `audit-agent` command.
 
-fn main() {
-    let mut k = match audit_agent::capture::live::Kernel::load(16 << 20) {
-        Ok(k) => k,
-        Err(e) => {
-            eprintln!("{e:#} {e:?}");
-            return;
-        }
+use audit_agent::cli;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Signed audit records of every call to the language models on this host
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this host's inference servers and write the signed log
+    #[cfg(feature = "live")]
+    Run(cli::run::Args),
+    /// Write what the kernel sees to a capture file
+    #[cfg(feature = "live")]
+    Record(cli::run::RecordArgs),
+    /// Turn a capture file into records
+    Replay(cli::replay::Args),
+    /// Check a log with its public key
+    Verify(cli::verify::Args),
+    /// Say what this host lets the agent see
+    Doctor(cli::doctor::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AUDIT_AGENT_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,aya=error"));
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_target(false)
+        .init();
+    let result = match Cli::parse().command {
+        #[cfg(feature = "live")]
+        Command::Run(args) => cli::run::run(args),
+        #[cfg(feature = "live")]
+        Command::Record(args) => cli::run::record(&args),
+        Command::Replay(args) => cli::replay::run(&args),
+        Command::Verify(args) => cli::verify::run(&args),
+        Command::Doctor(args) => cli::doctor::run(&args),
     };
-    eprintln!("loaded");
-    for _ in 0..60 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        k.drain(1000, |e| match audit_common::decode::Event::parse(e) {
-            Ok(e) => match e.body {
-                audit_common::decode::Body::Data(d) => println!(
-                    "{} data {:?} {:?} off {} len {} eof {} {:?}",
-                    e.pid,
-                    d.conn,
-                    d.direction,
-                    d.offset,
-                    d.stream_len,
-                    d.eof,
-                    String::from_utf8_lossy(&d.bytes[..d.bytes.len().min(80)])
-                ),
-                b => println!("{} {:?}", e.pid, b),
-            },
-            Err(e) => println!("ERR {e}"),
-        });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(2)
+        }
     }
-    println!("{:?}", k.losses());
 }

@@ -420,8 +420,9 @@ impl Pipeline {
         self.finish(key, &finished, out);
     }
 
-    /// A connection is over: what is open on it ends, and what could not be assigned is declared.
-    fn end(&mut self, key: ConnKey, out: &mut Vec<Output>) {
+    /// A connection is over, or (`lost`) out of our sight: what is open on it ends, and what could not be assigned
+    /// is declared.
+    fn end(&mut self, key: ConnKey, lost: bool, out: &mut Vec<Output>) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -429,7 +430,12 @@ impl Pipeline {
         let mut finished = Vec::new();
         let hasher = &self.options.hasher;
         let Connection { http, exchanges, .. } = connection;
-        http.close(&mut |event| finished.extend(exchanges.event(event, time_ns, hasher)));
+        let mut sink = |event: http::HttpEvent<'_>| finished.extend(exchanges.event(event, time_ns, hasher));
+        if lost {
+            http.lose(&mut sink)
+        } else {
+            http.close(&mut sink)
+        }
         self.finish(key, &finished, out);
         self.declare_skipped(key, out);
         self.connections.remove(&key);
@@ -477,7 +483,7 @@ impl Pipeline {
             .min_by_key(|connection| connection.last_ns);
         if let Some(key) = quietest.map(|connection| connection.key) {
             self.count("connections_evicted", 1);
-            self.end(key, out);
+            self.end(key, true, out);
         }
     }
 
@@ -619,7 +625,7 @@ impl Pipeline {
         let mut ended: Vec<ConnKey> = self.connections.values().filter(over).map(|c| c.key).collect();
         ended.sort();
         for key in ended {
-            self.end(key, out);
+            self.end(key, false, out);
         }
         let stuck =
             |connection: &&Connection| connection.exchanges.open() > 0 && quiet(connection) >= SYNC_AFTER_NS;
@@ -654,7 +660,7 @@ impl Pipeline {
         let mut keys: Vec<ConnKey> = self.connections.keys().copied().collect();
         keys.sort();
         for key in keys {
-            self.end(key, out);
+            self.end(key, true, out);
         }
         let body = Body::AgentStop(AgentStop {
             counters: self.totals(),

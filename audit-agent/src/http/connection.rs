@@ -91,6 +91,12 @@ impl Connection {
         self.abandon(BodyState::Aborted, sink);
     }
 
+    /// We look away while the connection goes on: everything open ends as a part.
+    pub fn lose(&mut self, sink: Sink<'_>) {
+        self.abandon(BodyState::Gap, sink);
+        self.over = true;
+    }
+
     fn data(&mut self, response: bool, mut data: &[u8], sink: Sink<'_>) {
         if !self.believable(response, data) {
             self.over = true;

@@ -1,0 +1,331 @@
+//! `audit-agent doctor`: what this host lets the agent see, and what to do about the rest.
+
+use super::Place;
+use crate::host::{models, sockets};
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Print the checks as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    status: Status,
+    detail: String,
+    /// What to do; empty when nothing is to be done.
+    remedy: &'static str,
+}
+
+impl Check {
+    fn new(
+        name: &'static str,
+        good: bool,
+        bad: Status,
+        detail: impl Into<String>,
+        remedy: &'static str,
+    ) -> Self {
+        let status = if good { Status::Ok } else { bad };
+        Self {
+            name,
+            status,
+            detail: detail.into(),
+            remedy: if good { "" } else { remedy },
+        }
+    }
+}
+
+/// Exit status: 0 when the agent can run, 1 when something keeps it from running.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut checks = vec![
+        kernel(),
+        btf(),
+        lockdown(),
+        capabilities(),
+        tracefs(),
+        object(),
+        directory(&args.place.dir),
+    ];
+    checks.push(hooks());
+    checks.extend(servers());
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&checks)?);
+    } else {
+        checks.iter().for_each(print);
+    }
+    let failed = checks.iter().any(|check| check.status == Status::Fail);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn print(check: &Check) {
+    let mark = match check.status {
+        Status::Ok => "ok  ",
+        Status::Warn => "warn",
+        Status::Fail => "FAIL",
+    };
+    println!("{mark}  {:<13} {}", check.name, check.detail);
+    if !check.remedy.is_empty() {
+        println!("      {:<13} -> {}", "", check.remedy);
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn kernel() -> Check {
+    let release = line("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Check::new(
+        "kernel",
+        version >= (5, 10),
+        Status::Fail,
+        release,
+        "Linux 5.10 or newer is needed",
+    )
+}
+
+fn btf() -> Check {
+    let readable = fs::File::open("/sys/kernel/btf/vmlinux").is_ok();
+    let detail = if readable {
+        "/sys/kernel/btf/vmlinux is readable"
+    } else {
+        "/sys/kernel/btf/vmlinux is missing"
+    };
+    Check::new(
+        "btf",
+        readable,
+        Status::Fail,
+        detail,
+        "use a kernel with CONFIG_DEBUG_INFO_BTF=y",
+    )
+}
+
+fn lockdown() -> Check {
+    let state = line("/sys/kernel/security/lockdown");
+    let confidential = state
+        .as_ref()
+        .is_some_and(|state| state.contains("[confidentiality]"));
+    let detail = state.unwrap_or_else(|| "unknown (securityfs is not mounted)".into());
+    Check::new(
+        "lockdown",
+        !confidential,
+        Status::Fail,
+        detail,
+        "lockdown=confidentiality forbids reading kernel memory; use integrity",
+    )
+}
+
+fn capabilities() -> Check {
+    const NEEDED: [(u32, &str); 4] = [
+        (39, "CAP_BPF"),
+        (38, "CAP_PERFMON"),
+        (19, "CAP_SYS_PTRACE"),
+        (2, "CAP_DAC_READ_SEARCH"),
+    ];
+    let status = line("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(bit, _)| effective >> bit & 1 == 0)
+        .map(|(_, name)| *name)
+        .collect();
+    let detail = if missing.is_empty() {
+        "all there".to_owned()
+    } else {
+        format!("missing: {}", missing.join(", "))
+    };
+    Check::new(
+        "capabilities",
+        missing.is_empty(),
+        Status::Fail,
+        detail,
+        "run as root, for example with sudo",
+    )
+}
+
+fn tracefs() -> Check {
+    let mounted = Path::new("/sys/kernel/tracing/events/syscalls").exists();
+    let detail = if mounted {
+        "mounted"
+    } else {
+        "not mounted on /sys/kernel/tracing"
+    };
+    Check::new(
+        "tracefs",
+        mounted,
+        Status::Warn,
+        detail,
+        "`audit-agent run` mounts it; or: mount -t tracefs tracefs /sys/kernel/tracing",
+    )
+}
+
+#[cfg(feature = "live")]
+fn object() -> Check {
+    let there = crate::capture::live::has_object();
+    let detail = if there { "embedded" } else { "not in this binary" };
+    Check::new(
+        "programs",
+        there,
+        Status::Fail,
+        detail,
+        "build with `cargo xtask build`",
+    )
+}
+
+#[cfg(not(feature = "live"))]
+fn object() -> Check {
+    Check::new(
+        "programs",
+        false,
+        Status::Fail,
+        "built without the feature `live`",
+        "build with default features",
+    )
+}
+
+/// Loads and attaches everything, and lets go again.
+#[cfg(feature = "live")]
+fn hooks() -> Check {
+    match crate::capture::live::Kernel::load(1 << 20) {
+        Ok(_) => {
+            let names = crate::capture::live::RAW_TRACEPOINTS.join(", ");
+            Check::new(
+                "hooks",
+                true,
+                Status::Fail,
+                format!("tracepoint path: {names}, sys_exit_listen attach"),
+                "",
+            )
+        }
+        Err(error) => Check::new(
+            "hooks",
+            false,
+            Status::Fail,
+            error.to_string(),
+            "see the checks above",
+        ),
+    }
+}
+
+#[cfg(not(feature = "live"))]
+fn hooks() -> Check {
+    Check::new(
+        "hooks",
+        false,
+        Status::Fail,
+        "built without the feature `live`",
+        "build with default features",
+    )
+}
+
+fn directory(dir: &Path) -> Check {
+    let writable = nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok()
+        || dir
+            .parent()
+            .is_some_and(|parent| nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK).is_ok());
+    let detail = format!(
+        "{} {}",
+        dir.display(),
+        if writable {
+            "can be written"
+        } else {
+            "cannot be written"
+        }
+    );
+    Check::new(
+        "directory",
+        writable,
+        Status::Fail,
+        detail,
+        "give another place with --dir",
+    )
+}
+
+/// Every process that listens: what it seems to be, and what of it cannot be seen.
+fn servers() -> Vec<Check> {
+    let found = sockets::listeners();
+    let mut checks = Vec::new();
+    let mut pids: Vec<u32> = found.pids.into_iter().collect();
+    pids.sort_unstable();
+    let mut digests = crate::host::digest::Digests::start();
+    for pid in pids {
+        let comm = line(&format!("/proc/{pid}/comm")).unwrap_or_default();
+        let weights = models::of_process(pid, &mut digests);
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let tls = ["libssl.", "libgnutls."].iter().any(|name| maps.contains(name));
+        let likely = !weights.is_empty()
+            || ["llama", "ollama", "vllm", "triton", "text-gen", "sglang"]
+                .iter()
+                .any(|n| comm.contains(n));
+        if !likely {
+            continue;
+        }
+        let model = weights
+            .first()
+            .map_or("no weights file open".to_owned(), |model| model.path.clone());
+        let detail = format!(
+            "{comm}({pid}) {model}{}",
+            if tls { "; can speak TLS" } else { "" }
+        );
+        checks.push(Check::new(
+            "server",
+            !tls,
+            Status::Warn,
+            detail,
+            "what it says inside TLS is not seen yet: plain HTTP is",
+        ));
+        if uses_io_uring(pid) {
+            let detail = format!("{comm}({pid}) has io_uring open");
+            checks.push(Check::new(
+                "io_uring",
+                false,
+                Status::Warn,
+                detail,
+                "what moves through io_uring is not seen by the tracepoint path",
+            ));
+        }
+    }
+    if checks.is_empty() {
+        checks.push(Check::new(
+            "server",
+            true,
+            Status::Warn,
+            "no inference server is listening now; one is noticed when it starts",
+            "",
+        ));
+    }
+    checks
+}
+
+fn uses_io_uring(pid: u32) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|path| path.as_os_str() == "anon_inode:[io_uring]")
+}

@@ -1,0 +1,105 @@
+//! One readable line for each record. Pure.
+//!
+//! In: a record. Out: text without control characters, whatever the record holds.
+
+use serde_json::Value;
+
+/// The record as one line.
+pub fn line(record: &Value) -> String {
+    let time = text(record, "time");
+    let clock = time.get(11..23).unwrap_or(time);
+    let words = match text(record, "record_type") {
+        "inference" => inference(record),
+        "gap" => format!(
+            "GAP    {} lost={} bytes={}",
+            text(record, "where"),
+            record["lost"],
+            record["lost_bytes"]
+        ),
+        "model" => format!(
+            "MODEL  {} sha256:{}",
+            text(&record["file"], "path"),
+            text(&record["file"], "sha256")
+        ),
+        "heartbeat" => format!("ALIVE  {}", record["counters"]),
+        "agent_start" => format!(
+            "START  audit-agent {} on {}",
+            text(record, "agent_version"),
+            text(record, "host")
+        ),
+        "agent_stop" => format!("STOP   {} {}", text(record, "reason"), record["counters"]),
+        other => format!("{} {}", other.to_uppercase(), record),
+    };
+    let line = format!("{clock} #{} {words}", record["seq"]);
+    line.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn inference(record: &Value) -> String {
+    let status = record["status"]
+        .as_u64()
+        .map_or("---".to_owned(), |status| status.to_string());
+    let who = match text(&record["client"]["process"], "comm") {
+        "" => text(&record["client"], "address").to_owned(),
+        comm => format!("{comm}({})", record["client"]["process"]["pid"]),
+    };
+    let tokens = |name: &str| {
+        record[name]
+            .as_u64()
+            .map_or("?".to_owned(), |count| count.to_string())
+    };
+    let ttft = record["ttft_us"]
+        .as_u64()
+        .map(|us| format!(" ttft {}", millis(us)))
+        .unwrap_or_default();
+    let end = match text(record, "error_type") {
+        "" => record["finish_reasons"][0].as_str().unwrap_or("-").to_owned(),
+        error => format!("ERROR {error}"),
+    };
+    let state = match text(&record["capture"], "state") {
+        "complete" => String::new(),
+        state => format!(" [{state}, {} bytes missed]", record["capture"]["bytes_missed"]),
+    };
+    format!(
+        "{status} {} {} <- {who} {}+{} tokens {}{ttft} {end}{state}",
+        text(&record["endpoint"], "path"),
+        text(record, "model"),
+        tokens("input_tokens"),
+        tokens("output_tokens"),
+        millis(record["latency_us"].as_u64().unwrap_or(0)),
+    )
+}
+
+fn millis(us: u64) -> String {
+    format!("{}.{} ms", us / 1000, us % 1000 / 100)
+}
+
+fn text<'a>(record: &'a Value, name: &str) -> &'a str {
+    record.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn shows_a_call_in_one_line() {
+        let record = json!({
+            "time": "2026-11-20T10:11:12.123456789Z", "seq": 7, "record_type": "inference", "status": 200,
+            "endpoint": {"method": "POST", "path": "/v1/chat/completions"}, "model": "tiny",
+            "client": {"process": {"comm": "curl", "pid": 9}}, "input_tokens": 3, "output_tokens": null,
+            "latency_us": 12345, "ttft_us": 2000, "finish_reasons": ["stop"], "capture": {"state": "complete"},
+        });
+        let expected =
+            "10:11:12.123 #7 200 /v1/chat/completions tiny <- curl(9) 3+? tokens 12.3 ms ttft 2.0 ms stop";
+        assert_eq!(line(&record), expected);
+    }
+
+    #[test]
+    fn what_came_from_the_wire_cannot_steer_the_terminal() {
+        let record = json!({"record_type": "inference", "model": "\u{1b}[2J\r\nfake", "seq": 1});
+        assert!(!line(&record).contains(['\u{1b}', '\n', '\r']));
+    }
+}

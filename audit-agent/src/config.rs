@@ -1,0 +1,159 @@
+//! The configuration file, parsed into what the program works with.
+//!
+//! In: TOML text. Out: [`Config`], or an error that names the line and what would be right. Never: a member that is
+//! ignored.
+
+use crate::policy::filter::Filter;
+use crate::record::hash::{Algorithm, hex};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error(
+        "cannot read the configuration {path}: {source}; check the path and its mode, or leave out --config"
+    )]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration {path} is not right: {source}")]
+    Parse {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+    #[error("ring_buffer_mib is {0}; it has to be a power of two from 1 to 1024")]
+    RingBuffer(u32),
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    pub ring_buffer_mib: u32,
+    /// Nice value of the agent: servers go first.
+    pub nice: i32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            ring_buffer_mib: 16,
+            nice: 10,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub enum Hash {
+    #[default]
+    #[serde(rename = "hmac-sha256")]
+    HmacSha256,
+    #[serde(rename = "sha256")]
+    Sha256,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    pub hash: Hash,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub heartbeat_s: u64,
+    /// Name of a new log; the host's name when empty.
+    pub name: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            heartbeat_s: 60,
+            name: String::new(),
+        }
+    }
+}
+
+/// `docs/configuration.md` describes each member.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub capture: Capture,
+    pub filter: Filter,
+    pub privacy: Privacy,
+    pub log: Log,
+    /// Of the file, for the first record of a run.
+    #[serde(skip)]
+    pub sha256: Option<String>,
+}
+
+impl Config {
+    /// Reads `path`, or gives the defaults without one.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.into(),
+            source: Box::new(source),
+        })?;
+        let mib = config.capture.ring_buffer_mib;
+        if !mib.is_power_of_two() || mib > 1024 {
+            return Err(ConfigError::RingBuffer(mib));
+        }
+        config.sha256 = Some(hex(&Sha256::digest(&text)));
+        Ok(config)
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        match self.privacy.hash {
+            Hash::HmacSha256 => Algorithm::HmacSha256,
+            Hash::Sha256 => Algorithm::Sha256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit-agent.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path))
+    }
+
+    #[test]
+    fn reads_what_it_documents() {
+        let config =
+            load("[filter]\nports = [8080]\n[privacy]\nhash = \"sha256\"\n[log]\nheartbeat_s = 5\n").unwrap();
+        assert_eq!(
+            (config.filter.ports, config.privacy.hash, config.log.heartbeat_s),
+            (vec![8080], Hash::Sha256, 5)
+        );
+    }
+
+    #[test]
+    fn an_unknown_member_is_named_with_its_line() {
+        let error = load("[privacy]\nhahs = \"sha256\"\n").unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("hahs") && error.contains("hash"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_ring_buffer_that_the_kernel_would_refuse_is_refused_here() {
+        assert!(
+            load("[capture]\nring_buffer_mib = 3\n")
+                .unwrap_err()
+                .to_string()
+                .contains("power of two")
+        );
+    }
+}
