@@ -144,26 +144,31 @@ impl Run {
         }
     }
 
+    /// Events one by one: what one asks for is looked up before the next, while its process still lives.
     fn drain(&mut self) -> usize {
-        let Self {
-            kernel,
-            pipeline,
-            recorder,
-            edge,
-            ..
-        } = self;
-        // Outputs wait until the batch is read: they need the kernel's maps themselves.
-        let drained = kernel.drain(BATCH, |bytes| match Event::parse(bytes) {
-            Ok(event) => {
-                if let Some(recorder) = recorder {
-                    record_failed(recorder.kernel(bytes));
+        for count in 0..BATCH {
+            let Self {
+                kernel,
+                pipeline,
+                recorder,
+                edge,
+                ..
+            } = self;
+            let drained = kernel.drain(1, |bytes| match Event::parse(bytes) {
+                Ok(event) => {
+                    if let Some(recorder) = recorder {
+                        record_failed(recorder.kernel(bytes));
+                    }
+                    pipeline.feed(Input::Kernel(event), &mut edge.outputs);
                 }
-                pipeline.feed(Input::Kernel(event), &mut edge.outputs);
+                Err(_) => edge.malformed += 1,
+            });
+            if drained == 0 {
+                return count;
             }
-            Err(_) => edge.malformed += 1,
-        });
-        self.carry_out();
-        drained
+            self.carry_out();
+        }
+        BATCH
     }
 
     /// Feeds a fact, and all that follows from it.

@@ -29,7 +29,15 @@ const HARMLESS: &[&str] = &[
     "keyboard",
 ];
 
-/// The arguments with their secrets masked.
+/// Options whose value is what a client sends, or what a model is told: content, which records never hold.
+const CONTENT_OPTIONS: &[&str] = &[
+    "-d", "-F", "-p", "--form", "--json", "--prompt", "--system", "-sys",
+];
+
+/// Longest argument that is kept; longer ones are content more often than not.
+const ARGUMENT_MAX: usize = 256;
+
+/// The arguments with their secrets and contents masked.
 pub fn argv(args: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(args.len());
     let mut next_is_secret = false;
@@ -39,10 +47,26 @@ pub fn argv(args: &[String]) -> Vec<String> {
             next_is_secret = false;
             continue;
         }
-        next_is_secret = arg.starts_with('-') && !arg.contains('=') && is_secret_name(arg);
-        out.push(masked(arg));
+        let opens_content = CONTENT_OPTIONS.contains(&arg.as_str()) || arg.starts_with("--data");
+        next_is_secret = arg.starts_with('-') && !arg.contains('=') && (is_secret_name(arg) || opens_content);
+        out.push(if is_content(arg) {
+            MASK.to_owned()
+        } else {
+            masked(arg)
+        });
     }
     out
+}
+
+/// JSON, several lines, or too long to be an option.
+fn is_content(arg: &str) -> bool {
+    arg.len() > ARGUMENT_MAX || arg.contains(['{', '\n']) || CONTENT_OPTIONS.iter().any(|o| is_glued(arg, o))
+}
+
+/// `--json={}`, `-dtext`.
+fn is_glued(arg: &str, option: &str) -> bool {
+    let rest = arg.strip_prefix(option).unwrap_or_default();
+    rest.starts_with('=') || (option == "-d" && !rest.is_empty())
 }
 
 fn masked(arg: &str) -> String {
@@ -133,6 +157,37 @@ mod tests {
         assert_eq!(
             mask(&["x-api-key: abc", "https://u:p@h/x"]),
             ["x-api-key: ***", "https://***@h/x"]
+        );
+    }
+
+    #[test]
+    fn masks_what_a_client_sends() {
+        let args = [
+            "curl",
+            "-d",
+            "tell me",
+            "--data-raw",
+            "tell me",
+            "{\"messages\":[]}",
+            "-dtell",
+            "http://x/",
+        ];
+        assert_eq!(
+            mask(&args),
+            [
+                "curl",
+                "-d",
+                "***",
+                "--data-raw",
+                "***",
+                "***",
+                "***",
+                "http://x/"
+            ]
+        );
+        assert_eq!(
+            mask(&["python", "-c", "import x\nprint(1)"]),
+            ["python", "-c", "***"]
         );
     }
 
