@@ -50,6 +50,7 @@ struct Edge {
     tick_ns: u64,
     slow_tick_ns: u64,
     models_ns: u64,
+    /// Ring-buffer entries that are no events.
     malformed: u64,
     log_failed: bool,
     outputs: Vec<Output>,
@@ -81,7 +82,7 @@ impl Run {
 
     /// Runs until a signal; the last record of the log says which.
     pub fn run(&mut self, config_sha256: Option<String>) -> anyhow::Result<()> {
-        let start = system::start("tracepoint", config_sha256, &mut self.digests);
+        let start = system::start("tracepoint", config_sha256);
         self.fact(HostFact::Start(start));
         self.seed();
         info!("audit-agent ready");
@@ -132,6 +133,9 @@ impl Run {
             }
             let fact = process::look_up(pid, &mut self.digests);
             self.fact(HostFact::Process(fact));
+            // Digests of large weights take minutes: begin before the first call.
+            self.look_up_models(pid);
+            self.carry_out();
         }
     }
 
@@ -262,7 +266,8 @@ impl Run {
 
     fn look_up_models(&mut self, pid: u32) {
         let files = models::of_process(pid, &mut self.digests);
-        if self.edge.servers.get(&pid) != Some(&files) {
+        let known = self.edge.servers.get(&pid).map_or(&[][..], Vec::as_slice);
+        if known != files.as_slice() {
             self.edge.servers.insert(pid, files.clone());
             self.edge.facts.push_back(HostFact::Models {
                 pid,

@@ -8,7 +8,7 @@ use crate::record::hash::hex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -48,6 +48,11 @@ impl Digests {
             work,
             done,
         }
+    }
+
+    /// The digest of this program, however long it takes: it is done once, before anything is captured.
+    pub fn own_executable() -> Option<String> {
+        sha256(File::open("/proc/self/exe").ok()?).map(|(_, digest)| digest)
     }
 
     /// The digest of the file that `pid` executes.
@@ -104,6 +109,8 @@ fn identity(file: &File) -> Option<FileId> {
 }
 
 fn sha256(mut file: File) -> Option<(u64, String)> {
+    // Whoever opened it may have looked at its beginning.
+    file.rewind().ok()?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut len = 0;
@@ -136,7 +143,9 @@ mod tests {
         std::fs::write(&path, b"abc").unwrap();
         let mut digests = Digests::start();
         let mut model = ModelFile::default();
-        digests.weights(&mut model, File::open(&path).unwrap());
+        let mut file = File::open(&path).unwrap();
+        file.read_exact(&mut [0; 2]).unwrap();
+        digests.weights(&mut model, file);
         assert_eq!(model.sha256, None);
         let result = digests.done.recv_timeout(Duration::from_secs(10)).unwrap();
         digests.known.insert(result.0, result.1);

@@ -27,7 +27,7 @@ pub fn state() -> SystemFact {
 }
 
 /// Who records, where.
-pub fn start(capture_path: &str, config_sha256: Option<String>, digests: &mut Digests) -> StartFact {
+pub fn start(capture_path: &str, config_sha256: Option<String>) -> StartFact {
     let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     StartFact {
         boot_ns: clock::boot_ns(),
@@ -36,7 +36,7 @@ pub fn start(capture_path: &str, config_sha256: Option<String>, digests: &mut Di
         host: line("/proc/sys/kernel/hostname"),
         kernel: line("/proc/sys/kernel/osrelease"),
         agent_version: env!("CARGO_PKG_VERSION").into(),
-        agent_sha256: digests.executable(std::process::id()),
+        agent_sha256: Digests::own_executable(),
         config_sha256,
         capture_path: capture_path.into(),
     }
