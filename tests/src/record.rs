@@ -53,6 +53,13 @@ pub fn from_port(records: &[Value], port: u16) -> Result<&Value> {
     })
 }
 
+/// The one inference record of a client process.
+pub fn from_process(records: &[Value], pid: u32) -> Result<&Value> {
+    only(records, &format!("client.process.pid {pid}"), |record| {
+        record["client"]["process"]["pid"] == pid
+    })
+}
+
 fn only<'a>(records: &'a [Value], what: &str, matches: impl Fn(&Value) -> bool) -> Result<&'a Value> {
     let found: Vec<_> = of_type(records, "inference")
         .into_iter()

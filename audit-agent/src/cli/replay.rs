@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut totals = Totals::default();
     let started = Instant::now();
     for _ in 0..args.repeat {
-        replay(&capture, &config, &args.place, &mut sink, &mut totals)?;
+        let replayed = replay(&capture, &config, &args.place, &mut sink, &mut totals);
+        replayed.with_context(|| format!("cannot replay {}", args.file.display()))?;
     }
     sink.flush();
     if args.repeat > 1 {

@@ -83,7 +83,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         // The child may not have executed its program yet.
         let mut fact = look_up(child.id(), &mut Digests::start());
-        while fact.comm != "sleep" {
+        while fact.comm != "sleep" || fact.argv.len() < 2 {
             fact = look_up(child.id(), &mut Digests::start());
         }
         child.kill().unwrap();

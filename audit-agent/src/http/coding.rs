@@ -10,6 +10,8 @@ use std::io::Write;
 /// Input is given to a decoder in pieces of this size, so that what one piece may grow to is bounded.
 const PIECE: usize = 4096;
 
+const BROKEN: &str = "broken content coding";
+
 enum Decoder {
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Zlib(Box<ZlibDecoder<Vec<u8>>>),
@@ -144,7 +146,6 @@ impl Codings {
 
 impl Decoder {
     fn decode(&mut self, data: &[u8]) -> Result<Vec<u8>, &'static str> {
-        const BROKEN: &str = "broken content coding";
         match self {
             Self::Gzip(decoder) => {
                 decoder.write_all(data).map_err(|_| BROKEN)?;
@@ -171,59 +172,82 @@ impl Decoder {
     }
 }
 
-/// Zstandard frames (RFC 8878). The decoder wants whole blocks, so input waits until one is there.
+/// Zstandard frames (RFC 8878), block by block: a block grows to 128 KiB at most. The decoder keeps a window back until
+/// the frame ends, so what is streamed in this coding comes late.
 #[derive(Default)]
 struct Zstd {
     waiting: Vec<u8>,
-    frame: Option<ruzstd::decoding::FrameDecoder>,
+    frame: Option<Frame>,
 }
 
-/// A block is 128 KiB at most, with its header and the frame's.
-const ZSTD_WAITING_MAX: usize = 256 * 1024;
+struct Frame {
+    decoder: ruzstd::decoding::FrameDecoder,
+    /// 4 bytes of checksum follow the last block.
+    checksum: bool,
+}
+
+/// The longest frame header.
+const ZSTD_HEADER_MAX: usize = 18;
+/// Larger windows are not for HTTP (RFC 9659).
+const ZSTD_WINDOW_MAX: u64 = 8 * 1024 * 1024;
 
 impl Zstd {
     fn decode(&mut self, data: &[u8]) -> Result<Vec<u8>, &'static str> {
         self.waiting.extend_from_slice(data);
         let mut out = Vec::new();
-        let mut block = vec![0; 128 * 1024];
-        while !self.waiting.is_empty() {
-            if self.frame.is_none() && !self.start_frame() {
-                break;
-            }
+        while self.frame.is_some() || self.start_frame()? {
+            let Some(block) = self.block_len() else { break };
             let Some(frame) = &mut self.frame else { break };
-            let moved = frame
-                .decode_from_to(&self.waiting, &mut block)
-                .map_err(|_| "broken content coding")?;
-            let (read, written) = moved;
-            self.waiting.drain(..read.min(self.waiting.len()));
-            out.extend_from_slice(block.get(..written).unwrap_or_default());
+            let mut source = self.waiting.get(..block).unwrap_or_default();
+            let one = ruzstd::decoding::BlockDecodingStrategy::UptoBlocks(1);
+            let finished = frame
+                .decoder
+                .decode_blocks(&mut source, one)
+                .map_err(|_| BROKEN)?;
+            out.extend(frame.decoder.collect().unwrap_or_default());
+            if finished {
+                self.frame = None;
+            }
+            self.waiting.drain(..block);
             if out.len() as u64 > limits::INFLATED_BYTES {
                 return Err("decoded body is over its cap");
             }
-            if frame.is_finished() && frame.can_collect() == 0 {
-                self.frame = None;
-            } else if read == 0 && written == 0 {
-                break;
-            }
         }
-        if self.waiting.len() > ZSTD_WAITING_MAX {
-            Err("broken content coding")
-        } else {
-            Ok(out)
-        }
+        Ok(out)
     }
 
-    /// The header of a frame is 18 bytes at most; a shorter rest may still become one.
-    fn start_frame(&mut self) -> bool {
+    /// Bytes of the next block with what belongs to it, when all of them are there (RFC 8878 section 3.1.1.2).
+    fn block_len(&self) -> Option<usize> {
+        const RLE: usize = 1;
+        let [a, b, c] = *self.waiting.first_chunk::<3>()?;
+        let header = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+        let content = if header >> 1 & 3 == RLE { 1 } else { header >> 3 };
+        let last = header & 1 == 1 && self.frame.as_ref().is_some_and(|frame| frame.checksum);
+        let len = 3 + content + if last { 4 } else { 0 };
+        (self.waiting.len() >= len).then_some(len)
+    }
+
+    /// Begins a frame; false while its header is not whole.
+    fn start_frame(&mut self) -> Result<bool, &'static str> {
         let mut decoder = ruzstd::decoding::FrameDecoder::new();
+        decoder.set_max_window_size(ZSTD_WINDOW_MAX);
         let mut source = self.waiting.as_slice();
         if decoder.init(&mut source).is_err() {
-            return false;
+            return if self.waiting.len() < ZSTD_HEADER_MAX {
+                Ok(false)
+            } else {
+                Err(BROKEN)
+            };
         }
+        const CHECKSUM_FLAG: u8 = 4;
+        let checksum = self
+            .waiting
+            .get(4)
+            .is_some_and(|descriptor| descriptor & CHECKSUM_FLAG != 0);
         let read = self.waiting.len() - source.len();
         self.waiting.drain(..read);
-        self.frame = Some(decoder);
-        true
+        self.frame = Some(Frame { decoder, checksum });
+        Ok(true)
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Direction {
     /// A search is in a line whose start was not seen, or which is too long.
     line_spoiled: bool,
     found: bool,
+    /// A connection was joined, and nothing but a beginning has been seen of this direction so far.
+    begins_here: bool,
     /// Bytes that searches have passed by so far.
     pub searched: u64,
 }
@@ -77,6 +79,7 @@ impl Direction {
             held: Vec::new(),
             line_spoiled: false,
             found: false,
+            begins_here: joined,
             searched: 0,
         }
     }
@@ -277,11 +280,14 @@ impl Direction {
         };
         if !self.line_spoiled && starts {
             // The line is the beginning of the head that goes on.
+            // Where it is the first thing that was ever seen, the connection was idle when it was joined.
             self.state = State::Head;
-            self.found = true;
+            self.found = !self.begins_here;
+            self.begins_here = false;
             self.held.push(b'\n');
             return (taken, Some(Step::Skipped { seen: 0, missed: 0 }));
         }
+        self.begins_here = false;
         self.line_spoiled = false;
         self.held.clear();
         (
@@ -295,6 +301,7 @@ impl Direction {
 
     /// `len` bytes are missing here; gives what that means, and how many of them are left after it.
     pub fn gap(&mut self, len: u64) -> (Step<'static>, u64) {
+        self.begins_here = false;
         match self.state {
             State::Length(left) if len <= left => {
                 self.state = State::Length(left - len);

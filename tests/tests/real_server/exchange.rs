@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use audit_tests::client::{Caller, Seen};
-use audit_tests::record::{canonical_hash, from_port, sha256, with_prompt};
+use audit_tests::record::{canonical_hash, from_port, from_process, sha256, with_prompt};
 use audit_tests::slm::server::LlamaServer;
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ pub enum Key {
     Prompt(Value),
     /// The port that the only request of a connection came from.
     Port(u16),
+    /// The process that made this one call. A server may refuse a request before it has read the prompt.
+    Process(u32),
 }
 
 /// What the client knows; None where it does not and the record is not compared.
@@ -65,6 +67,7 @@ impl Exchange {
         let record = match &self.key {
             Key::Prompt(prompt) => with_prompt(records, &canonical_hash(prompt)?)?,
             Key::Port(port) => from_port(records, *port)?,
+            Key::Process(pid) => from_process(records, *pid)?,
         };
         self.compare_answer(record)
             .with_context(|| format!("{record:#}"))?;

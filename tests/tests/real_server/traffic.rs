@@ -129,6 +129,7 @@ pub fn keys(server: &LlamaServer) -> Result<Vec<Exchange>> {
         &[(0, chat("denied", &json!({})))],
     )?;
     ensure!(exchanges[0].status == 401, "{exchanges:#?}");
+    exchanges[0].key = Key::Process(exchanges[0].caller.pid);
     exchanges.extend(openai_exchanges(
         "right key",
         server,

@@ -251,6 +251,25 @@ fn a_joined_connection_starts_at_the_next_request() {
 }
 
 #[test]
+fn an_idle_connection_is_joined_without_loss() {
+    let mut connection = Connection::new(true);
+    let mut log = Log::default();
+    for _ in 0..2 {
+        connection.push(false, Chunk::Data(POST), &mut |event| log.add(event));
+        connection.push(true, Chunk::Data(PLAIN), &mut |event| log.add(event));
+    }
+    let ends: Vec<_> = log
+        .0
+        .iter()
+        .filter(|seen| matches!(seen, Seen::ResponseEnd(..)))
+        .collect();
+    assert_eq!(
+        ends,
+        [&Seen::ResponseEnd(0, Complete), &Seen::ResponseEnd(1, Complete)]
+    );
+}
+
+#[test]
 fn resumes_after_a_gap_and_never_calls_a_torn_message_complete() {
     let mut connection = Connection::new(false);
     let mut log = Log::default();
