@@ -1,0 +1,112 @@
+//! `ci`: what has to pass, from a bare machine.
+
+use crate::shell::{as_root, cargo, is_root, output, run as run_command, say};
+use crate::{bench, fuzz, test};
+use anyhow::{Result, bail};
+use std::process::Command;
+use std::time::Instant;
+
+/// Debian packages that the tests and the real server need besides the BPF compiler.
+const PACKAGES: &[&str] = &["g++", "make", "curl", "python3", "python3-venv", "libssl-dev"];
+
+/// A step's name and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "steps are timed for whoever waits for them"
+)]
+pub fn run() -> Result<()> {
+    let steps: &[Step] = &[
+        ("packages", packages),
+        ("format", || run_command(&mut cargo(&["fmt", "--all", "--check"]))),
+        ("lints", lints),
+        ("pure core alone", || {
+            run_command(&mut cargo(&[
+                "check",
+                "--package",
+                "audit-agent",
+                "--lib",
+                "--no-default-features",
+            ]))
+        }),
+        ("documentation", documentation),
+        ("spelling", spelling),
+        ("tests", tests),
+        ("fuzzing", || fuzz::run(10)),
+        ("measurements", || bench::run(&["--smoke".to_owned()])),
+    ];
+    for (name, step) in steps {
+        let started = Instant::now();
+        say(&format!("=== {name}"));
+        step()?;
+        say(&format!("=== {name} passed in {} s", started.elapsed().as_secs()));
+    }
+    Ok(())
+}
+
+fn packages() -> Result<()> {
+    let missing = |name: &&&str| {
+        output("dpkg-query", &["-W", "-f=${Status}", name]).as_deref() != Some("install ok installed")
+    };
+    let missing: Vec<_> = PACKAGES.iter().filter(missing).collect();
+    if missing.is_empty() || output("apt-get", &["--version"]).is_none() {
+        return Ok(());
+    }
+    say(&format!("installing {missing:?}"));
+    run_command(as_root("apt-get").args(["update", "-qq"]))?;
+    run_command(
+        as_root("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(missing),
+    )
+}
+
+fn lints() -> Result<()> {
+    run_command(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--exclude",
+        "audit-ebpf",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn documentation() -> Result<()> {
+    let mut doc = cargo(&[
+        "doc",
+        "--workspace",
+        "--exclude",
+        "audit-ebpf",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The spelling checker's wheel carries its program; where pip has none, the step is skipped and says so.
+fn spelling() -> Result<()> {
+    let tools = crate::shell::cache().join("tools");
+    let typos = tools.join("bin/typos");
+    if !typos.exists() {
+        run_command(Command::new("python3").args(["-m", "venv"]).arg(&tools))?;
+        if run_command(Command::new(tools.join("bin/pip")).args(["install", "--quiet", "typos"])).is_err() {
+            say("skipped: spelling, since `typos` could not be installed");
+            return Ok(());
+        }
+    }
+    run_command(&mut Command::new(typos))
+}
+
+/// As root every test has to run; the build comes first, since the tests use the built agent.
+fn tests() -> Result<()> {
+    if is_root()
+        && let Some(why) = test::cannot_capture()
+    {
+        bail!("the tests on the kernel cannot run: {why}");
+    }
+    test::run()
+}
