@@ -97,3 +97,6 @@ pub fn rfc3339(unix_ns: u64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(unix_ns);
     humantime::format_rfc3339_nanos(time).to_string()
 }
+
+#[cfg(test)]
+mod tests;

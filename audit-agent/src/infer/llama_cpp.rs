@@ -30,9 +30,10 @@ impl Family for Completion {
     fn event(&self, call: &mut Call, answer: &mut Answer, event: &Value, _streamed: bool) -> Event {
         match event {
             Value::Array(answers) => {
-                let spoke = answers
-                    .iter()
-                    .fold(false, |any, one| result(call, answer, one) || any);
+                let mut spoke = false;
+                for one in answers {
+                    spoke |= result(call, answer, one);
+                }
                 Event { spoke, last: true }
             }
             one => Event {

@@ -69,10 +69,13 @@ fn identity(call: &mut Call, event: &Value) {
 fn message(answer: &mut Answer, index: u64, message: &Value) -> bool {
     let mut spoke = match message.get("content") {
         Some(Value::String(text)) => answer.text(index, text),
-        Some(Value::Array(parts)) => parts
-            .iter()
-            .filter_map(|part| json::text(part, "text"))
-            .fold(false, |any, text| answer.text(index, text) || any),
+        Some(Value::Array(parts)) => {
+            let mut any = false;
+            for text in parts.iter().filter_map(|part| json::text(part, "text")) {
+                any |= answer.text(index, text);
+            }
+            any
+        }
         // An answer that is only a tool call has a text too: the empty one.
         _ => answer.text(index, ""),
     };

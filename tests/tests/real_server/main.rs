@@ -7,19 +7,24 @@ mod traffic;
 use anyhow::{Result, ensure};
 use audit_tests::agent::{Agent, Options};
 use audit_tests::client::HeldConnection;
-use audit_tests::command::TestCommand;
+use audit_tests::command::{TestCommand, binary};
 use audit_tests::live;
 use audit_tests::record::{PLAIN_HASHES, declared_missing, of_type, sha256_of_file};
 use audit_tests::slm::server::LlamaServer;
 use exchange::Exchange;
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Records come out within the agent's flush interval; more only where the machine is busy.
 const RECORDS_LIMIT: Duration = Duration::from_secs(30);
 /// `audit-agent verify` of a log that was changed.
 const TAMPERED: i32 = 1;
+
+/// The scene takes a small machine whole, and the agent sees all of it: one test at a time.
+static STAGE: Mutex<()> = Mutex::new(());
 
 /// The three servers, and a connection that is older than whatever starts next.
 struct Scene {
@@ -119,6 +124,7 @@ fn every_exchange_has_exactly_one_true_record() -> Result<()> {
     if live::skip() {
         return Ok(());
     }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir()?;
     let mut scene = Scene::start()?;
     let mut agent = Agent::start(Options {
@@ -167,9 +173,60 @@ fn every_exchange_has_exactly_one_true_record() -> Result<()> {
     a_flipped_bit_is_found(dir.path(), &agent)
 }
 
+/// Replays a capture into a fresh folder that has the keys of `keys`, if given.
+fn replay(capture: &Path, dir: &Path, keys: Option<&Path>) -> Result<String> {
+    if let Some(keys) = keys {
+        std::fs::create_dir_all(dir.join("keys"))?;
+        for name in ["log.key", "log.pub", "hash.key"] {
+            std::fs::copy(keys.join("keys").join(name), dir.join("keys").join(name))?;
+        }
+    }
+    let paths = [capture.as_os_str(), "--dir".as_ref(), dir.as_os_str()];
+    TestCommand::new(dir.parent().unwrap_or(dir))?
+        .args(["replay", "--output", "json"])
+        .args(paths)
+        .stdout()
+}
+
+#[test]
+fn a_recording_replays_to_the_same_bytes_with_the_same_keys() -> Result<()> {
+    if live::skip() {
+        return Ok(());
+    }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir()?;
+    let capture = dir.path().join("scene.acap");
+    let mut scene = Scene::start()?;
+    let mut record = Command::new(binary()?);
+    let mut recorder = Agent::start_command(record.arg("record").arg("--out").arg(&capture), dir.path())?;
+    let played = scene.play()?;
+    recorder.terminate()?;
+    let first = replay(&capture, &dir.path().join("first"), None)?;
+    let again = replay(
+        &capture,
+        &dir.path().join("again"),
+        Some(&dir.path().join("first")),
+    )?;
+    ensure!(first == again, "two replays differ");
+    let records: Vec<Value> = first
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    for (server, exchanges) in &played {
+        let found = of_server(&records, server);
+        ensure!(
+            found == exchanges.len(),
+            "{found} records of {} exchanges",
+            exchanges.len()
+        );
+    }
+    Ok(())
+}
+
 /// The harness without the agent: what the test above takes for granted of servers and clients.
 #[test]
 fn clients_and_servers_do_what_the_records_are_compared_with() -> Result<()> {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut scene = Scene::start()?;
     let played = scene.play()?;
     let exchanges: Vec<_> = played.iter().flat_map(|(_, exchanges)| exchanges).collect();

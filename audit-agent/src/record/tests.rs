@@ -1,0 +1,72 @@
+use super::*;
+use crate::ledger::chain::Chain;
+use crate::ledger::keys::LogKey;
+use inference::{Confidence, Inference, ProcessInfo, ToolCall, WeightsFile};
+use serde_json::Value;
+
+/// One record of each type; of the inference one with everything and one with nothing.
+fn records() -> Vec<Value> {
+    let process = || Some(ProcessInfo::default());
+    let mut full = Inference {
+        confidence: Some(Confidence::default()),
+        hash_alg: "sha256".into(),
+        model_files: vec![WeightsFile::default()],
+        tool_calls: vec![ToolCall::default()],
+        ..Inference::default()
+    };
+    full.capture.state = "complete".into();
+    let mut empty = full.clone();
+    (empty.confidence, empty.tool_calls, empty.model_files) = (None, Vec::new(), Vec::new());
+    (full.client.process, full.server.process) = (process(), process());
+    let gap = |place: &str| Gap {
+        place: place.into(),
+        connection: Some(Connection::default()),
+        ..Gap::default()
+    };
+    let bodies = [
+        Body::Inference(Box::new(full)),
+        Body::Inference(Box::new(empty)),
+        Body::Gap(gap("ring_buffer")),
+        Body::Gap(Gap {
+            connection: None,
+            ..gap("sink")
+        }),
+        Body::Heartbeat(Heartbeat {
+            counters: BTreeMap::from([("n".into(), 1)]),
+        }),
+        Body::AgentStart(AgentStart::default()),
+        Body::AgentStop(AgentStop::default()),
+        Body::Recovery(Recovery::default()),
+        Body::Model(Model::default()),
+    ];
+    let mut chain = Chain::new(LogKey::new("test", &[1; 32]));
+    bodies
+        .iter()
+        .map(|body| serde_json::from_slice(&chain.sign(body, 5).bytes).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_record_is_valid_by_the_published_schema() {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/record.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for record in records() {
+        assert!(validator.is_valid(&record), "{record:#}");
+        let mut unknown = record.clone();
+        unknown["surprise"] = Value::from(1);
+        assert!(!validator.is_valid(&unknown), "the schema lets anything pass");
+    }
+}
+
+#[test]
+fn every_member_is_described() {
+    let text = include_str!("../../../docs/record-format.md");
+    for record in records() {
+        for name in record.as_object().unwrap().keys() {
+            assert!(
+                text.contains(&format!("`{name}`")),
+                "docs/record-format.md does not describe `{name}`"
+            );
+        }
+    }
+}
