@@ -1,0 +1,127 @@
+//! A capture of a real llama.cpp server, replayed: the same bytes as the golden log, and a log that verifies.
+//!
+//! `BLESS=1 cargo test -p audit-tests --test replay` writes the golden file anew; read its difference before it is committed.
+
+use audit_agent::capture::file::Reader;
+use audit_agent::ledger::chain::Chain;
+use audit_agent::ledger::keys::LogKey;
+use audit_agent::ledger::verify::LogCheck;
+use audit_agent::pipeline::{Options, Output, Pipeline};
+use audit_agent::record::hash::{Algorithm, Hasher};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn key() -> LogKey {
+    LogKey::new("test.example/log", &[7; 32])
+}
+
+fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
+}
+
+/// The signed lines of a capture.
+fn replay(capture: &[u8]) -> Vec<Vec<u8>> {
+    let mut pipeline = Pipeline::new(Options {
+        filter: Default::default(),
+        hasher: Hasher::new([9; 32].into(), Algorithm::Sha256),
+        heartbeat_ns: 60_000_000_000,
+        verifier_key: key().verifier().to_string(),
+    });
+    let mut chain = Chain::new(key());
+    let mut reader = Reader::new(capture).expect("a capture file");
+    let (mut outputs, mut lines) = (Vec::new(), Vec::new());
+    while let Some(input) = reader.next_input().expect("an intact capture") {
+        pipeline.feed(input, &mut outputs);
+        for output in outputs.drain(..) {
+            if let Output::Record { body, unix_ns } = output {
+                lines.push(chain.sign(&body, unix_ns).bytes);
+            }
+        }
+    }
+    lines
+}
+
+fn capture() -> Vec<u8> {
+    std::fs::read(data("captures/llama-server.acap")).expect("the capture is in the repository")
+}
+
+#[test]
+fn a_real_capture_gives_the_golden_log() {
+    let mut log = replay(&capture()).join(&b'\n');
+    log.push(b'\n');
+    let golden = data("golden/llama-server.jsonl");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&golden, &log).expect("the golden file can be written");
+    }
+    let expected = std::fs::read(&golden).expect("the golden file is in the repository");
+    assert!(
+        log == expected,
+        "the records changed; if they should, run with BLESS=1 and read the difference"
+    );
+}
+
+#[test]
+fn the_golden_log_verifies() {
+    let mut check = LogCheck::new(key().verifier());
+    for line in replay(&capture()) {
+        check.line(&line);
+    }
+    assert_eq!(check.finish().fault, None);
+}
+
+/// The records that lost no byte say the same as with all events there.
+#[test]
+fn a_lost_event_is_declared_and_never_invents_a_complete_record() {
+    let whole = capture();
+    let frames = frames(&whole);
+    let complete = |lines: &[Vec<u8>]| -> Vec<(Value, Value, Value)> {
+        let records = lines
+            .iter()
+            .map(|line| serde_json::from_slice::<Value>(line).expect("JSON"));
+        let complete = records.filter(|record| record["capture"]["state"] == "complete");
+        complete
+            .map(|r| {
+                (
+                    r["prompt_hash"].clone(),
+                    r["completion_hash"].clone(),
+                    r["status"].clone(),
+                )
+            })
+            .collect()
+    };
+    let expected = complete(&replay(&whole));
+    let mut cost_a_record = 0;
+    for lost in frames
+        .iter()
+        .filter(|(_, frame)| is_data(frame))
+        .map(|(at, _)| *at)
+    {
+        let mut part = whole[..16].to_vec();
+        frames
+            .iter()
+            .filter(|(at, _)| *at != lost)
+            .for_each(|(_, frame)| part.extend_from_slice(frame));
+        let found = complete(&replay(&part));
+        assert!(
+            found.iter().all(|record| expected.contains(record)),
+            "event at byte {lost}"
+        );
+        cost_a_record += usize::from(found.len() < expected.len());
+    }
+    assert!(cost_a_record > 10, "losing events has to cost records");
+}
+
+/// Frames with their place; see `capture::file`.
+fn frames(capture: &[u8]) -> Vec<(usize, &[u8])> {
+    let (mut at, mut frames) = (16, Vec::new());
+    while let Some(head) = capture.get(at..at + 5) {
+        let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        frames.push((at, &capture[at..at + 5 + len]));
+        at += 5 + len;
+    }
+    frames
+}
+
+fn is_data(frame: &[u8]) -> bool {
+    frame[0] == 1 && frame[5] == 1
+}
