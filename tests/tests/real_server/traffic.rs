@@ -247,14 +247,13 @@ pub fn aborted(server: &LlamaServer) -> Result<Vec<Exchange>> {
     }])
 }
 
-/// Many keep-alive connections at the same time, several requests on each, streamed and plain in turn.
+/// Many keep-alive connections at the same time, several requests on each. One lane in five streams: the
+/// package closes a connection as soon as it has read `[DONE]`, without the chunk that ends the body.
 pub fn crowd(server: &LlamaServer) -> Result<Vec<Exchange>> {
     let (connections, requests) = CROWD;
     let call = |number: u64| {
-        (
-            number % connections,
-            chat("crowd", &json!({ "stream": number.is_multiple_of(3) })),
-        )
+        let lane = number % connections;
+        (lane, chat("crowd", &json!({ "stream": lane.is_multiple_of(5) })))
     };
     let calls: Vec<_> = (0..connections * requests).map(call).collect();
     let exchanges = openai_exchanges("crowd", server, "sk-any", &calls)?;
