@@ -20,6 +20,10 @@ enum Command {
     /// Write what the kernel sees to a capture file
     #[cfg(feature = "live")]
     Record(cli::run::RecordArgs),
+    /// Attach programs that do nothing, for measurements
+    #[cfg(feature = "live")]
+    #[command(hide = true)]
+    BenchFloor,
     /// Turn a capture file into records
     Replay(cli::replay::Args),
     /// Check a log with its public key
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::run(args),
         #[cfg(feature = "live")]
         Command::Record(args) => cli::run::record(&args),
+        #[cfg(feature = "live")]
+        Command::BenchFloor => cli::run::floor(),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Verify(args) => cli::verify::run(&args),
         Command::Doctor(args) => cli::doctor::run(&args),

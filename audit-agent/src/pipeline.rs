@@ -313,13 +313,7 @@ impl Pipeline {
             let verdict = if unwanted { Verdict::Ignore } else { Verdict::Watch };
             connection.ignored |= unwanted;
             out.push(Output::Verdict { conn: key, verdict });
-            if !unwanted
-                && self
-                    .processes
-                    .models(pid)
-                    .iter()
-                    .all(|file| file.sha256.is_none())
-            {
+            if !unwanted && self.processes.wants_models(pid, self.now_ns) {
                 out.push(Output::NeedModels { pid });
             }
         }

@@ -11,6 +11,10 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 /// server does not pay for a wake-up with each event.
 const WAKE_BYTES: u64 = 512 * 1024;
 
+/// Above this the reader is awake and behind: another wake-up for each event would only slow the server.
+/// Should one have been missed, the reader's timer is soon enough.
+const AWAKE_BYTES: u64 = WAKE_BYTES + 128 * 1024;
+
 /// When the reader shall be woken.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum Wake {
@@ -50,7 +54,8 @@ pub unsafe fn send(event: *const u8, len: u64, stream_bytes: u64, wake: Wake) ->
     // SAFETY: the map is of the ring buffer kind.
     let unread =
         unsafe { aya_ebpf::helpers::generated::bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
-    let flags = if wake == Wake::Now || unread > WAKE_BYTES {
+    let due = wake == Wake::Now || (unread > WAKE_BYTES && unread < AWAKE_BYTES);
+    let flags = if due {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP

@@ -1,5 +1,6 @@
 //! One file for each hook family.
 
+mod floor;
 mod process;
 mod socket;
 pub mod stream;

@@ -1,6 +1,6 @@
 //! `audit-agent doctor`: what this host lets the agent see, and what to do about the rest.
 
-use super::Place;
+use super::{Place, pretty::harmless};
 use crate::host::{models, sockets};
 use serde::Serialize;
 use std::fs;
@@ -79,7 +79,7 @@ fn print(check: &Check) {
         Status::Warn => "warn",
         Status::Fail => "FAIL",
     };
-    println!("{mark}  {:<13} {}", check.name, check.detail);
+    println!("{mark}  {:<13} {}", check.name, harmless(&check.detail));
     if !check.remedy.is_empty() {
         println!("      {:<13} -> {}", "", check.remedy);
     }
@@ -264,6 +264,18 @@ fn directory(dir: &Path) -> Check {
     )
 }
 
+/// Words in the command lines of inference servers; only a hint for this report.
+const SERVER_NAMES: &[&str] = &[
+    "llama",
+    "ollama",
+    "vllm",
+    "triton",
+    "text-generation",
+    "sglang",
+    "mistralrs",
+    "litellm",
+];
+
 /// Every process that listens: what it seems to be, and what of it cannot be seen.
 fn servers() -> Vec<Check> {
     let found = sockets::listeners();
@@ -276,10 +288,11 @@ fn servers() -> Vec<Check> {
         let weights = models::of_process(pid, &mut digests);
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         let tls = ["libssl.", "libgnutls."].iter().any(|name| maps.contains(name));
+        let argv = line(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let likely = !weights.is_empty()
-            || ["llama", "ollama", "vllm", "triton", "text-gen", "sglang"]
+            || SERVER_NAMES
                 .iter()
-                .any(|n| comm.contains(n));
+                .any(|name| comm.contains(name) || argv.contains(name));
         if !likely {
             continue;
         }

@@ -31,8 +31,15 @@ pub fn line(record: &Value) -> String {
         other => format!("{} {}", other.to_uppercase(), record),
     };
     let line = format!("{clock} #{} {words}", record["seq"]);
-    line.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+    harmless(&line)
+}
+
+/// Text from elsewhere without what could steer a terminal or turn the reading direction round.
+pub fn harmless(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

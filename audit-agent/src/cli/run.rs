@@ -118,6 +118,19 @@ fn start(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Holds empty programs in place until a signal comes, for the measurements.
+pub fn floor() -> anyhow::Result<ExitCode> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    set.thread_block()?;
+    mount_tracefs();
+    let _programs = crate::capture::live::attach_floor()?;
+    tracing::info!("audit-agent ready");
+    set.wait()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn create_capture(path: &Path) -> anyhow::Result<Writer<BufWriter<File>>> {
     let file = OpenOptions::new()
         .create(true)

@@ -102,7 +102,9 @@ impl<F: Family> Decoder for Reader<F> {
         self.call.stream = self.status.map(|_| streamed).or(self.call.stream);
         self.conclude(end, streamed, failed);
         self.call.notes.dedup();
-        let whole = end == End::Complete && self.call.error.is_none() && note.is_none();
+        // A client may hang up once it has read the terminator: nothing of the answer is missing then.
+        let told = end == End::Complete || (end == End::Aborted && self.ended);
+        let whole = told && self.call.error.is_none() && note.is_none();
         let Self { mut call, answer, .. } = *self;
         answer.finish(&mut call, whole);
         call
@@ -143,6 +145,7 @@ impl<F: Family> Reader<F> {
         let kind = match end {
             _ if self.call.error.is_some() => return,
             _ if failed => format!("http_{}", self.status.unwrap_or_default()),
+            End::Aborted if self.ended => return,
             End::Aborted => "client_abort".to_owned(),
             End::Complete if streamed && !self.ended && !self.answer.finished() => "no_terminator".to_owned(),
             _ => return,

@@ -226,6 +226,19 @@ fn an_aborted_stream_keeps_its_part_and_has_no_hash() {
 }
 
 #[test]
+fn a_client_that_hangs_up_at_the_terminator_has_the_whole_answer() {
+    let body = stream(&[
+        r#"{"choices":[{"index":0,"delta":{"content":"all"},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ]);
+    let call = decode(CHAT, ASK, 200, SSE, body.as_bytes(), 9, End::Aborted);
+    assert_eq!(
+        (call.error, call.completion_canonical.as_deref()),
+        (None, Some(&b"all"[..]))
+    );
+}
+
+#[test]
 fn refused_requests_say_why() {
     let body = br#"{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}"#;
     let call = decode(CHAT, ASK, 401, JSON, body, 100, End::Complete);
@@ -363,7 +376,8 @@ proptest! {
     #[test]
     fn a_part_never_has_a_completion_hash(which in 0usize..2, keep in 0usize..400) {
         let (path, body) = corpus().swap_remove(which);
-        let part = &body.as_bytes()[..keep.min(body.len())];
+        // Without its terminator the answer is a part.
+        let part = &body.as_bytes()[..keep.min(body.len() - 20)];
         for end in [End::Partial, End::Aborted] {
             prop_assert_eq!(decode(path, ASK, 200, SSE, part, 13, end).completion_canonical, None);
         }

@@ -19,6 +19,7 @@ struct Known {
     looked_up: bool,
     ended_ns: Option<u64>,
     models: Vec<ModelFile>,
+    models_asked_ns: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +84,22 @@ impl Processes {
         self.by_pid.get(&pid).map_or(&[], |known| &known.models)
     }
 
+    /// Whether to look the weights of a server up: when none has a digest yet, and not with every connection.
+    pub fn wants_models(&mut self, pid: u32, now_ns: u64) -> bool {
+        const ASK_AGAIN_NS: u64 = 10_000_000_000;
+        let Some(known) = self.by_pid.get_mut(&pid) else {
+            return true;
+        };
+        let recent = known
+            .models_asked_ns
+            .is_some_and(|asked| now_ns.saturating_sub(asked) < ASK_AGAIN_NS);
+        let wanted = !recent && known.models.iter().all(|file| file.sha256.is_none());
+        if wanted {
+            known.models_asked_ns = Some(now_ns);
+        }
+        wanted
+    }
+
     /// Whether a look-up would tell more than is known.
     pub fn wants_look_up(&self, pid: u32) -> bool {
         self.by_pid
@@ -104,6 +121,7 @@ impl Processes {
                 looked_up,
                 ended_ns: None,
                 models: Vec::new(),
+                models_asked_ns: None,
             },
         );
     }
