@@ -1,7 +1,13 @@
-fn main() {
-    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/audit-ebpf.o");
-    println!("cargo:rerun-if-changed={}", source.display());
-    let bytes = std::fs::read(&source).unwrap_or_default();
-    std::fs::write(std::path::Path::new(&out).join("audit-ebpf.o"), bytes).expect("OUT_DIR is writable");
+//! Embeds the kernel programs that `cargo xtask build` made, or nothing: plain `cargo build` needs no BPF compiler.
+
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf");
+    // The folder is watched, not the file: a file that is not there would make every build run this again.
+    std::fs::create_dir_all(&folder)?;
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let object = std::fs::read(folder.join("audit-ebpf.o")).unwrap_or_default();
+    let out = std::env::var_os("OUT_DIR").unwrap_or_default();
+    std::fs::write(Path::new(&out).join("audit-ebpf.o"), object)
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 /// What the object is made of.
-const SOURCES: &[&str] = &["audit-ebpf", "audit-common", "Cargo.toml"];
+const SOURCES: &[&str] = &["audit-ebpf", "audit-common", "Cargo.toml", "Cargo.lock"];
 
 /// Makes `target/bpf/audit-ebpf.o` current.
 pub fn build() -> Result<PathBuf> {

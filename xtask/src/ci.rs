@@ -32,6 +32,7 @@ pub fn run() -> Result<()> {
         }),
         ("documentation", documentation),
         ("spelling", spelling),
+        ("dependencies", dependencies),
         ("tests", tests),
         ("fuzzing", || fuzz::run(10)),
         ("measurements", || bench::run(&["--smoke".to_owned()])),
@@ -87,18 +88,28 @@ fn documentation() -> Result<()> {
     run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The spelling checker's wheel carries its program; where pip has none, the step is skipped and says so.
+/// The spelling checker's wheel carries its program; where it cannot be had, the step is skipped and says so.
 fn spelling() -> Result<()> {
     let tools = crate::shell::cache().join("tools");
     let typos = tools.join("bin/typos");
-    if !typos.exists() {
+    let install = || {
         run_command(Command::new("python3").args(["-m", "venv"]).arg(&tools))?;
-        if run_command(Command::new(tools.join("bin/pip")).args(["install", "--quiet", "typos"])).is_err() {
-            say("skipped: spelling, since `typos` could not be installed");
-            return Ok(());
-        }
+        run_command(Command::new(tools.join("bin/pip")).args(["install", "--quiet", "typos"]))
+    };
+    if !typos.exists() && install().is_err() {
+        say("skipped: spelling, since `typos` could not be installed");
+        return Ok(());
     }
     run_command(&mut Command::new(typos))
+}
+
+/// Licences and sources of the dependencies, where cargo-deny is installed: compiling it takes longer than all the rest.
+fn dependencies() -> Result<()> {
+    if output("cargo", &["deny", "--version"]).is_none() {
+        say("skipped: dependencies, since cargo-deny is not installed (`cargo install cargo-deny`)");
+        return Ok(());
+    }
+    run_command(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))
 }
 
 /// As root every test has to run; the build comes first, since the tests use the built agent.

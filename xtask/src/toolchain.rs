@@ -4,7 +4,7 @@
 //! bpf-linker for the same LLVM as the compiler. What is installed is said before.
 
 use crate::shell::{as_root, cache, is_root, output, run, say};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
