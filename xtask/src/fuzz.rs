@@ -40,6 +40,8 @@ pub fn run(seconds: u32) -> Result<()> {
         fs::create_dir_all(&corpus)?;
         let mut target = Command::new(fuzz.join("target").join(&host).join("release").join(&name));
         target.arg(&corpus).arg(format!("-max_total_time={seconds}"));
+        // Inputs that fail go beside the corpus, not into the working tree.
+        target.arg(format!("-artifact_prefix={}-found-", corpus.display()));
         target.args([
             "-rss_limit_mb=2048",
             "-timeout=10",

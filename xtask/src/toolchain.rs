@@ -96,9 +96,12 @@ fn install_debian() -> Result<()> {
         DEBIAN_PACKAGES.join(" ")
     ));
     run(as_root("apt-get").args(["update", "-qq"]))?;
-    run(as_root("apt-get")
+    let mut install = as_root("apt-get");
+    install
         .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(DEBIAN_PACKAGES))
+        .args(DEBIAN_PACKAGES);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"))
+        .with_context(|| format!("this release may not have them; {by_hand}"))
 }
 
 /// The cached bpf-linker for LLVM 22, compiled when it is not there.

@@ -1,7 +1,7 @@
 //! SHA-256 of executables and weights: once for each file, weights in the background at low priority.
 //!
 //! In: open files. Out: digests by (device, inode, size, time of change). Never: a read that keeps the capture waiting
-//! for more than [`SYNCHRONOUS_MAX`] bytes.
+//! for more than `SYNCHRONOUS_MAX` bytes.
 
 use crate::event::ModelFile;
 use crate::record::hash::hex;
