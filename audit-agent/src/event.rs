@@ -103,6 +103,11 @@ pub enum HostFact {
         events: Vec<u64>,
         bytes: Vec<u64>,
     },
+    /// So many ring-buffer entries were no events that this version knows.
+    Malformed {
+        boot_ns: u64,
+        entries: u64,
+    },
     /// What the kernel has counted on a connection, asked for when it was quiet.
     ConnSync {
         sock: u64,

@@ -522,6 +522,15 @@ impl Pipeline {
             } => {
                 self.catch_up(ConnKey { sock, generation }, rx_bytes, tx_bytes, self.now_ns, out);
             }
+            HostFact::Malformed { boot_ns, entries } => {
+                let lost = BTreeMap::from([("entries".into(), entries)]);
+                let gap = Gap {
+                    place: "decode".into(),
+                    lost,
+                    ..Gap::default()
+                };
+                out.push(self.record(Body::Gap(gap), boot_ns));
+            }
             HostFact::System(system) => self.system = system,
             HostFact::Stop { boot_ns, reason } => self.stopped(boot_ns, reason, out),
         }

@@ -313,6 +313,13 @@ impl Run {
     }
 
     fn losses(&mut self) {
+        let entries = std::mem::take(&mut self.edge.malformed);
+        if entries > 0 {
+            self.fact(HostFact::Malformed {
+                boot_ns: clock::boot_ns(),
+                entries,
+            });
+        }
         match self.kernel.losses() {
             Ok(counters) => self.fact(HostFact::Loss {
                 boot_ns: clock::boot_ns(),
