@@ -135,3 +135,27 @@ fn a_full_disk_costs_no_record() -> Result<()> {
     ensure!(verify(dir)?.contains("INTACT"));
     Ok(())
 }
+
+/// In a mount namespace whose kernel seems to have no type information.
+#[test]
+fn a_kernel_without_btf_is_named_with_the_remedy() -> Result<()> {
+    if live::skip() {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let agent = audit_tests::command::binary()?;
+    let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" run --dir \"$1\"";
+    let mut unshare = std::process::Command::new("unshare");
+    let output = unshare
+        .args(["-m", "sh", "-c", script])
+        .arg(agent)
+        .arg(dir.path())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "it ran: {said}");
+    ensure!(
+        said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
+        "{said}"
+    );
+    Ok(())
+}
