@@ -15,7 +15,7 @@ use crate::http::{self, Chunk};
 use crate::limits;
 use crate::policy::filter::Filter;
 use crate::record::hash::Hasher;
-use crate::record::{self, AgentStart, AgentStop, Body, Gap, Heartbeat, Model, rfc3339};
+use crate::record::{self, AgentStart, AgentStop, Body, Gap, Heartbeat, INTEGER_MAX, Model, rfc3339};
 use assemble::Surroundings;
 use audit_common::abi::ConnKey;
 use audit_common::config::Verdict;
@@ -448,7 +448,7 @@ impl Pipeline {
         let port = connection.local.map(|local| local.port());
         let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
         if connection.ignored
-            || seen + missed == 0
+            || seen.saturating_add(missed) == 0
             || !(serves || connection.exchanges.evidence.inference > 0)
         {
             return;
@@ -457,7 +457,10 @@ impl Pipeline {
         connection.exchanges.skipped_missed = 0;
         let gap = Gap {
             place: "reassembly".into(),
-            lost_bytes: BTreeMap::from([("missed".into(), missed), ("unassigned".into(), seen)]),
+            lost_bytes: BTreeMap::from([
+                ("missed".into(), missed.min(INTEGER_MAX)),
+                ("unassigned".into(), seen),
+            ]),
             connection: Some(record::Connection {
                 client: connection.client_name(),
                 server: connection.server_name(),
@@ -677,7 +680,8 @@ fn chunk<'a>(piece: Piece<'a>, gaps: &mut BTreeMap<GapCause, u64>) -> Chunk<'a> 
     match piece {
         Piece::Data(bytes) => Chunk::Data(bytes),
         Piece::Gap(len, cause) => {
-            *gaps.entry(cause).or_default() += len;
+            let total = gaps.entry(cause).or_default();
+            *total = total.saturating_add(len);
             Chunk::Gap(len)
         }
         Piece::Eof => Chunk::Eof,

@@ -44,12 +44,12 @@ impl Stream {
     pub fn catch_up<'a>(&mut self, total: u64, mut each: impl FnMut(Piece<'a>)) {
         let missing = total.saturating_sub(self.next);
         self.gap(missing, GapCause::Ring, &mut each);
-        self.next += missing;
+        self.next = self.next.saturating_add(missing);
     }
 
     fn gap<'a>(&mut self, len: u64, cause: GapCause, each: &mut impl FnMut(Piece<'a>)) {
         if len > 0 {
-            self.missed += len;
+            self.missed = self.missed.saturating_add(len);
             each(Piece::Gap(len, cause));
         }
     }

@@ -50,7 +50,8 @@ impl Message {
     }
 
     pub fn missed(&mut self, len: u64) {
-        self.missed_bytes += len;
+        // The length of a gap in a damaged capture file may be anything.
+        self.missed_bytes = self.missed_bytes.saturating_add(len);
         self.codings.broken();
     }
 

@@ -3,6 +3,7 @@
 //! Duplicate keys: the last wins. Lone surrogates and bytes that are not UTF-8 become U+FFFD. Depth is bounded by
 //! serde_json. Anything else that is not JSON is None.
 
+use crate::record::INTEGER_MAX;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -53,15 +54,14 @@ pub fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name)?.as_str()
 }
 
-/// A member that is a whole number.
+/// A member that is a whole number, and one that a record can hold: a larger one is no count of anything.
 pub fn number(value: &Value, name: &str) -> Option<u64> {
     let member = value.get(name)?;
-    member.as_u64().or_else(|| {
-        member
-            .as_f64()
-            .filter(|f| f.fract() == 0.0 && *f >= 0.0 && *f < 9e15)
-            .map(|f| f as u64)
-    })
+    let whole = |float: &f64| float.fract() == 0.0 && (0.0..9e15).contains(float);
+    let number = member
+        .as_u64()
+        .or_else(|| member.as_f64().filter(whole).map(|float| float as u64));
+    number.filter(|number| *number <= INTEGER_MAX)
 }
 
 #[cfg(test)]
@@ -86,6 +86,13 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced() {
         assert_eq!(parse(b"{\"a\":\"\xff\"}").unwrap()["a"], "\u{fffd}");
+    }
+
+    #[test]
+    fn a_count_that_no_record_can_hold_is_none() {
+        let value = parse(br#"{"a":18446744073709551615,"b":9007199254740991,"c":-1,"d":2.0}"#).unwrap();
+        let numbers = ["a", "b", "c", "d"].map(|name| number(&value, name));
+        assert_eq!(numbers, [None, Some(INTEGER_MAX), None, Some(2)]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::record::hash::{Hasher, Subject};
 use crate::record::inference::{
     Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Server, ToolCall, WeightsFile, Workload,
 };
-use crate::record::rfc3339;
+use crate::record::{INTEGER_MAX, rfc3339};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -227,7 +227,11 @@ fn model(record: &mut Inference, call: &Call, around: &Surroundings<'_>) {
 }
 
 fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
-    let missed = finished.request.missed_bytes + finished.response.missed_bytes;
+    let missed = finished
+        .request
+        .missed_bytes
+        .saturating_add(finished.response.missed_bytes)
+        .min(INTEGER_MAX);
     let seen = finished.request.wire_bytes + finished.response.wire_bytes;
     let (request, response) = (finished.request.state, finished.response.state);
     let state = match (request, response, finished.status) {
@@ -259,7 +263,7 @@ fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
             .connection
             .gaps
             .iter()
-            .map(|(cause, len)| (cause.name().to_owned(), *len))
+            .map(|(cause, len)| (cause.name().to_owned(), (*len).min(INTEGER_MAX)))
             .collect(),
         joined: around.connection.joined,
         notes,

@@ -96,7 +96,7 @@ impl Exchanges {
             HttpEvent::Upgraded { .. } => {}
             HttpEvent::Skipped { seen, missed, .. } => {
                 self.skipped_seen += seen;
-                self.skipped_missed += missed;
+                self.skipped_missed = self.skipped_missed.saturating_add(missed);
             }
             HttpEvent::NotHttp => self.evidence.not_http = true,
         }
