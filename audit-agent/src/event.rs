@@ -62,6 +62,18 @@ pub struct ModelFile {
     pub sha256: Option<String>,
 }
 
+/// A TLS library that a process has mapped, or has in its executable.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsLibrary {
+    pub path: String,
+    /// `openssl`, `boringssl`, `gnutls`, `go`, `rustls`.
+    pub library: String,
+    pub version: Option<String>,
+    /// Why its plaintext cannot be seen; None when it is.
+    pub problem: Option<String>,
+}
+
 /// Facts that the edges look up and feed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
@@ -111,6 +123,19 @@ pub enum HostFact {
     /// What the kernel has counted on a connection, asked for when it was quiet.
     ConnSync {
         sock: u64,
+        generation: u64,
+        rx_bytes: u64,
+        tx_bytes: u64,
+    },
+    /// The TLS libraries of a process, newest knowledge of all of them.
+    TlsLibraries {
+        pid: u32,
+        libraries: Vec<TlsLibrary>,
+    },
+    /// What the kernel side has counted on a TLS session.
+    TlsSync {
+        pid: u32,
+        object: u64,
         generation: u64,
         rx_bytes: u64,
         tx_bytes: u64,

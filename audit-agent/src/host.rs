@@ -11,3 +11,5 @@ pub mod models;
 pub mod process;
 pub mod sockets;
 pub mod system;
+#[cfg(feature = "live")]
+pub mod tls;

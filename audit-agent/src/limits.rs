@@ -26,6 +26,12 @@ pub const TOOL_CALLS: usize = 128;
 pub const JSON_DEPTH: usize = 128;
 /// Connections that are tracked at once; the oldest idle one goes first.
 pub const CONNECTIONS: usize = 16 * 1024;
+/// Plaintext of one TLS session, and of all, that waits for its socket to be known; and events of one session.
+pub const TLS_SESSION_HELD_BYTES: usize = 256 * 1024;
+pub const TLS_HELD_BYTES: usize = 8 * 1024 * 1024;
+pub const TLS_SESSION_HELD_EVENTS: usize = 1024;
+/// Listeners whose TLS could not be decrypted that are named in the log.
+pub const TLS_BLIND: usize = 1024;
 /// Processes of which facts are kept.
 pub const PROCESSES: usize = 16 * 1024;
 /// Bytes of one string that is copied from the wire into a record.

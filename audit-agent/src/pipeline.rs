@@ -7,7 +7,9 @@ pub mod assemble;
 pub mod clients;
 pub mod connection;
 pub mod exchange;
+mod plaintext;
 pub mod processes;
+pub mod tls;
 
 use crate::event::{HostFact, Input, StartFact, SystemFact};
 use crate::flow::{GapCause, Piece, index};
@@ -24,8 +26,10 @@ use audit_common::loss::LOSS_NAMES;
 use clients::Clients;
 use connection::Connection;
 use exchange::{Exchanges, Finished};
+use plaintext::Plaintext;
 use processes::Processes;
 use std::collections::{BTreeMap, HashMap};
+use tls::SessionId;
 
 /// Late data events may follow the end of a connection by this much.
 const GRACE_NS: u64 = 200_000_000;
@@ -77,6 +81,22 @@ pub enum Output {
     },
     /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`].
     NeedSync(ConnKey),
+    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`].
+    NeedTls {
+        pid: u32,
+    },
+    TlsVerdict {
+        id: SessionId,
+        verdict: Verdict,
+    },
+    /// The kernel's state of the session is not needed any more.
+    ForgetTls {
+        id: SessionId,
+    },
+    /// Read the kernel's counters of the session and feed a [`HostFact::TlsSync`].
+    NeedTlsSync {
+        id: SessionId,
+    },
 }
 
 /// What an operator chose.
@@ -109,6 +129,7 @@ pub struct Pipeline {
     listeners: HashMap<u16, Listener>,
     processes: Processes,
     clients: Clients,
+    plaintext: Plaintext,
     system: SystemFact,
     losses: (Vec<u64>, Vec<u64>),
     counters: BTreeMap<&'static str, u64>,
@@ -126,6 +147,7 @@ impl Pipeline {
             listeners: HashMap::new(),
             processes: Processes::default(),
             clients: Clients::default(),
+            plaintext: Plaintext::default(),
             system: SystemFact::default(),
             losses: (Vec::new(), Vec::new()),
             counters: BTreeMap::new(),
@@ -167,6 +189,7 @@ impl Pipeline {
             }
             Kernel::Listen(conn) => {
                 self.look_up(event.pid, out);
+                out.push(Output::NeedTls { pid: event.pid });
                 if !self.options.filter.allows_port(conn.local_port) {
                     out.push(Output::Listener {
                         port: conn.local_port,
@@ -176,7 +199,14 @@ impl Pipeline {
             }
             Kernel::Exec(process) => self.processes.executed(process),
             Kernel::Fork(_) => {}
-            Kernel::Exit(process) => self.processes.ended(process.pid, event.time_ns),
+            Kernel::Exit(process) => {
+                self.processes.ended(process.pid, event.time_ns);
+                self.tls_process_ended(process.pid, out);
+            }
+            Kernel::TlsData(data) => self.tls_data(data, event, out),
+            Kernel::TlsSocket(tls) => self.tls_socket(tls, event, out),
+            Kernel::TlsClose(tls) => self.tls_closed(tls, event, out),
+            Kernel::Mapped(process) => out.push(Output::NeedTls { pid: process.pid }),
         }
     }
 
@@ -239,6 +269,8 @@ impl Pipeline {
                 last_ns: event.time_ns,
                 closed_ns: None,
                 ignored,
+                tls: None,
+                wire_bytes: 0,
             },
         );
         if ignored {
@@ -262,6 +294,21 @@ impl Pipeline {
         if event.pid != 0 {
             connection.server_pid = event.pid;
         }
+        if connection.tls.is_some() {
+            return;
+        }
+        if connection.streams.iter().all(|stream| stream.seen == 0) && tls::is_record(data.bytes) {
+            self.found_tls(data.conn, out);
+            return;
+        }
+        self.stream(data.conn, data, event.time_ns, out);
+    }
+
+    /// Bytes of HTTP, as they were on the socket or as a TLS library had them, on the connection `key`.
+    fn stream(&mut self, key: ConnKey, data: &Data<'_>, time_ns: u64, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
         let mut finished = Vec::new();
         let hasher = &self.options.hasher;
         let Connection {
@@ -276,14 +323,14 @@ impl Pipeline {
             let chunk = chunk(piece, gaps);
             let response = data.direction == Direction::Tx;
             http.push(response, chunk, &mut |http_event| {
-                finished.extend(exchanges.event(http_event, event.time_ns, hasher));
+                finished.extend(exchanges.event(http_event, time_ns, hasher));
             });
         });
         let after = exchanges.evidence;
         if after != before {
-            self.judge(data.conn, before, after, out);
+            self.judge(key, before, after, out);
         }
-        self.finish(data.conn, &finished, out);
+        self.finish(key, &finished, out);
     }
 
     /// A connection has shown something of what it is.
@@ -300,10 +347,7 @@ impl Pipeline {
         let pid = connection.server_pid;
         if after.not_http {
             connection.ignored = true;
-            out.push(Output::Verdict {
-                conn: key,
-                verdict: Verdict::Ignore,
-            });
+            out.push(connection.judged(Verdict::Ignore));
         }
         if after.inference > 0 && before.inference == 0 {
             let unwanted = self
@@ -312,7 +356,7 @@ impl Pipeline {
                 .is_some_and(|fact| !self.options.filter.allows_process(fact));
             let verdict = if unwanted { Verdict::Ignore } else { Verdict::Watch };
             connection.ignored |= unwanted;
-            out.push(Output::Verdict { conn: key, verdict });
+            out.push(connection.judged(verdict));
             if !unwanted && self.processes.wants_models(pid, self.now_ns) {
                 out.push(Output::NeedModels { pid });
             }
@@ -346,10 +390,7 @@ impl Pipeline {
             .connections
             .values()
             .filter(|c| !c.ignored && c.local.is_some_and(|l| l.port() == port));
-        out.extend(of_port.map(|connection| Output::Verdict {
-            conn: connection.key,
-            verdict: Verdict::Watch,
-        }));
+        out.extend(of_port.map(|connection| connection.judged(Verdict::Watch)));
     }
 
     fn finish(&mut self, key: ConnKey, finished: &[Finished], out: &mut Vec<Output>) {
@@ -376,10 +417,17 @@ impl Pipeline {
     }
 
     fn closed(&mut self, conn: &Conn, time_ns: u64, out: &mut Vec<Output>) {
-        self.catch_up(conn.conn, conn.rx_bytes, conn.tx_bytes, time_ns, out);
+        if self
+            .connections
+            .get(&conn.conn)
+            .is_some_and(|connection| connection.tls.is_none())
+        {
+            self.catch_up(conn.conn, conn.rx_bytes, conn.tx_bytes, time_ns, out);
+        }
         match self.connections.get_mut(&conn.conn) {
             Some(connection) => {
                 connection.closed_ns.get_or_insert(time_ns);
+                connection.wire_bytes = conn.rx_bytes.saturating_add(conn.tx_bytes);
             }
             None => out.push(Output::Forget(conn.conn)),
         }
@@ -432,6 +480,7 @@ impl Pipeline {
         }
         self.finish(key, &finished, out);
         self.declare_skipped(key, out);
+        self.tls_ended(key, out);
         self.connections.remove(&key);
         out.push(Output::Forget(key));
     }
@@ -534,6 +583,20 @@ impl Pipeline {
                 };
                 out.push(self.record(Body::Gap(gap), boot_ns));
             }
+            HostFact::TlsLibraries { pid, libraries } => self.processes.learn_tls(pid, libraries),
+            HostFact::TlsSync {
+                pid,
+                object,
+                generation,
+                rx_bytes,
+                tx_bytes,
+            } => {
+                let session = ConnKey {
+                    sock: object,
+                    generation,
+                };
+                self.tls_sync(SessionId { pid, session }, rx_bytes, tx_bytes, self.now_ns, out);
+            }
             HostFact::System(system) => self.system = system,
             HostFact::Stop { boot_ns, reason } => self.stopped(boot_ns, reason, out),
         }
@@ -635,9 +698,10 @@ impl Pipeline {
         }
         let stuck =
             |connection: &&Connection| connection.exchanges.open() > 0 && quiet(connection) >= SYNC_AFTER_NS;
-        let mut stuck: Vec<ConnKey> = self.connections.values().filter(stuck).map(|c| c.key).collect();
-        stuck.sort();
-        out.extend(stuck.into_iter().map(Output::NeedSync));
+        let mut stuck: Vec<_> = self.connections.values().filter(stuck).collect();
+        stuck.sort_by_key(|connection| connection.key);
+        out.extend(stuck.into_iter().filter_map(Connection::sync));
+        self.tls_tick(boot_ns, out);
         if boot_ns.saturating_sub(self.heartbeat_ns) >= self.options.heartbeat_ns {
             self.heartbeat_ns = boot_ns;
             let body = Body::Heartbeat(Heartbeat {
@@ -654,6 +718,7 @@ impl Pipeline {
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect();
         totals.insert("connections_open".into(), self.connections.len() as u64);
+        totals.insert("tls_sessions_open".into(), self.plaintext.sessions.count() as u64);
         for (index, count) in self.losses.0.iter().enumerate() {
             if let Some(name) = LOSS_NAMES.get(index) {
                 totals.insert(format!("lost_{name}"), *count);
@@ -668,6 +733,7 @@ impl Pipeline {
         for key in keys {
             self.end(key, true, out);
         }
+        self.declare_blind(boot_ns, out);
         let body = Body::AgentStop(AgentStop {
             counters: self.totals(),
             reason,

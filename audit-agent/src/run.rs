@@ -7,6 +7,7 @@ use crate::capture::file::Writer;
 use crate::capture::live::Kernel;
 use crate::event::{HostFact, Input, ModelFile};
 use crate::host::digest::Digests;
+use crate::host::tls::Scanner;
 use crate::host::{clock, models, process, sockets, system};
 use crate::ledger::Ledger;
 use crate::pipeline::{Output, Pipeline};
@@ -15,7 +16,7 @@ use audit_common::abi::ConnKey;
 use audit_common::decode::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
 use std::os::fd::AsFd;
@@ -47,6 +48,9 @@ pub struct Run {
 #[derive(Debug, Default)]
 struct Edge {
     servers: BTreeMap<u32, Vec<ModelFile>>,
+    libraries: Scanner,
+    /// Processes whose TLS libraries are to be looked for.
+    tls_due: BTreeSet<u32>,
     tick_ns: u64,
     slow_tick_ns: u64,
     models_ns: u64,
@@ -89,6 +93,7 @@ impl Run {
         let reason = loop {
             self.wait()?;
             self.drain();
+            self.see_into_tls();
             self.timers();
             self.sink.flush();
             if let Ok(Some(signal)) = self.signals.read_signal() {
@@ -133,10 +138,12 @@ impl Run {
             }
             let fact = process::look_up(pid, &mut self.digests);
             self.fact(HostFact::Process(fact));
+            self.edge.tls_due.insert(pid);
             // Digests of large weights take minutes: begin before the first call.
             self.look_up_models(pid);
             self.carry_out();
         }
+        self.see_into_tls();
     }
 
     fn wait(&self) -> anyhow::Result<()> {
@@ -246,6 +253,27 @@ impl Run {
                 }
                 None
             }
+            Output::NeedTls { pid } => {
+                self.edge.tls_due.insert(pid);
+                None
+            }
+            Output::TlsVerdict { id, verdict } => self.kernel.set_tls_verdict(id, verdict).err(),
+            Output::ForgetTls { id } => {
+                self.kernel.forget_tls(id);
+                None
+            }
+            Output::NeedTlsSync { id } => {
+                if let Some((rx_bytes, tx_bytes)) = self.kernel.tls_counted(id) {
+                    self.edge.facts.push_back(HostFact::TlsSync {
+                        pid: id.pid,
+                        object: id.session.sock,
+                        generation: id.session.generation,
+                        rx_bytes,
+                        tx_bytes,
+                    });
+                }
+                None
+            }
             Output::NeedSync(conn) => {
                 if let Some((rx_bytes, tx_bytes)) = self.kernel.counted(conn) {
                     let ConnKey { sock, generation } = conn;
@@ -277,6 +305,32 @@ impl Run {
         }
     }
 
+    /// Probes the TLS libraries of the processes that asked for it, each of them once however often they asked.
+    fn see_into_tls(&mut self) {
+        for pid in std::mem::take(&mut self.edge.tls_due) {
+            let mut facts = Vec::new();
+            for library in self.edge.libraries.libraries(pid) {
+                let mut fact = library.fact();
+                if let Err(error) = self.kernel.see_into(&library, pid) {
+                    warn!(%error, pid, path = fact.path, "a TLS library cannot be seen into");
+                    fact.problem = Some(error.to_string());
+                }
+                facts.push(fact);
+            }
+            if facts.iter().any(|fact| fact.problem.is_none())
+                && let Err(error) = self.kernel.watch_tls(pid)
+            {
+                warn!(%error, pid, "the sockets of a process are not tied to its TLS sessions");
+            }
+            if !facts.is_empty() {
+                self.fact(HostFact::TlsLibraries {
+                    pid,
+                    libraries: facts,
+                });
+            }
+        }
+    }
+
     fn timers(&mut self) {
         let now = clock::boot_ns();
         if now.saturating_sub(self.edge.tick_ns) < TICK_NS {
@@ -305,6 +359,8 @@ impl Run {
         self.edge
             .servers
             .retain(|pid, _| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        self.kernel
+            .forget_processes(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
         let pids: Vec<u32> = self.edge.servers.keys().copied().collect();
         for pid in pids {
             self.look_up_models(pid);

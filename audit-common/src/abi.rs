@@ -33,14 +33,25 @@ pub enum EventKind {
     Exec = 7,
     /// A process ended ([`ProcessEvent`]).
     Exit = 8,
+    /// Plaintext that a TLS library took or gave ([`DataEvent`] whose connection is the TLS session).
+    TlsData = 9,
+    /// Which socket a TLS session uses, when that is new or changed ([`TlsEvent`]).
+    TlsSocket = 10,
+    /// A TLS session's object was freed ([`TlsEvent`] with the final byte counts).
+    TlsClose = 11,
+    /// A watched process mapped an executable file, a library for example ([`ProcessEvent`]).
+    Mapped = 12,
 }
 
 /// Flags of a [`DataEvent`]: set when the watched process sent the bytes, clear when it received them.
 pub const FLAG_TX: u16 = 1;
 /// Flags of a [`DataEvent`]: a read returned 0, the peer will send no more. No bytes.
 pub const FLAG_EOF: u16 = 2;
-/// Flags of a [`ConnEvent`]: the connection was older than its first sight, so bytes may precede offset 0.
+/// Flags of a [`ConnEvent`] or of a TLS session's events: it was older than its first sight, so bytes may precede
+/// offset 0.
 pub const FLAG_JOINED: u16 = 4;
+/// Flags of a [`TlsEvent`]: the socket was used inside the library call itself, not before it by the same thread.
+pub const FLAG_INSIDE: u16 = 8;
 /// Where the [`Shortfall`] stands in the flags of a [`DataEvent`].
 pub const SHORTFALL_SHIFT: u16 = 8;
 
@@ -128,6 +139,20 @@ pub struct ConnEvent {
     pub tx_bytes: u64,
 }
 
+/// A TLS session: the library's object (`SSL *`, as the key's `sock`) and the time of its first sight. The process is
+/// the header's: two processes may have an object at the same address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TlsEvent {
+    pub header: EventHeader,
+    pub session: ConnKey,
+    /// The socket's connection; all zero when it is not known.
+    pub conn: ConnKey,
+    /// Plaintext bytes read and written since first sight, whether they were captured or not.
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
 /// A process; for an exec `filename_len` and then `argv_len` bytes follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -148,5 +173,7 @@ pub const HEADER_LEN: usize = size_of::<EventHeader>();
 pub const DATA_LEN: usize = size_of::<DataEvent>();
 pub const CONN_LEN: usize = size_of::<ConnEvent>();
 pub const PROCESS_LEN: usize = size_of::<ProcessEvent>();
+pub const TLS_LEN: usize = size_of::<TlsEvent>();
 
 const _: () = assert!(HEADER_LEN == 24 && DATA_LEN == 56 && CONN_LEN == 120 && PROCESS_LEN == 64);
+const _: () = assert!(TLS_LEN == 72);

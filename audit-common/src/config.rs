@@ -1,5 +1,7 @@
 //! What userspace tells the kernel programs: structure offsets at load, verdicts at run time.
 
+use crate::abi::ConnKey;
+
 /// Byte offsets in kernel structures, resolved from BTF at load (Rust has no CO-RE relocations).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +99,7 @@ pub struct Syscalls {
     pub sendmmsg: u32,
     pub sendfile: u32,
     pub splice: u32,
+    pub mmap: u32,
 }
 
 impl Syscalls {
@@ -114,6 +117,7 @@ impl Syscalls {
         sendmmsg: 0,
         sendfile: 0,
         splice: 0,
+        mmap: 0,
     };
 }
 
@@ -129,7 +133,14 @@ pub enum Verdict {
     Ignore = 2,
     /// Only the first [`HEAD_ONLY_LEN`] bytes of each read are sent, nothing of what is written.
     HeadOnly = 3,
+    /// Nothing is sent and everything is counted: ciphertext, whose plaintext comes from the TLS library.
+    Counted = 4,
 }
+
+/// Value of a process on the allow-list: its sockets are looked at.
+pub const PROCESS_WATCHED: u32 = 1;
+/// Probes are attached to a TLS library of the process, so that its sockets are noted for them too.
+pub const PROCESS_TLS: u32 = 2;
 
 /// Bytes of each read that are sent under [`Verdict::HeadOnly`]; a request line fits.
 pub const HEAD_ONLY_LEN: usize = 256;
@@ -156,4 +167,27 @@ pub struct ConnVerdict {
     pub generation: u64,
     pub verdict: u32,
     pub reserved: u32,
+}
+
+/// What a TLS session is known by in the kernel's maps.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TlsId {
+    /// Address of the library's object.
+    pub object: u64,
+    pub pid: u32,
+    pub reserved: u32,
+}
+
+/// State of one TLS session in the kernel's map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TlsSession {
+    pub generation: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    /// The connection that was last said to carry it; all zero when none was.
+    pub conn: ConnKey,
+    /// 1 when the session is older than its first sight.
+    pub joined: u64,
 }

@@ -4,8 +4,8 @@
 //! [`AbiError`]. Never: a panic, whatever the bytes are.
 
 use crate::abi::{
-    CONN_LEN, ConnKey, DATA_LEN, EventHeader, EventKind, FLAG_EOF, FLAG_JOINED, FLAG_TX, HEADER_LEN,
-    PROCESS_LEN, SHORTFALL_SHIFT, Shortfall,
+    CONN_LEN, ConnKey, DATA_LEN, EventHeader, EventKind, FLAG_EOF, FLAG_INSIDE, FLAG_JOINED, FLAG_TX,
+    HEADER_LEN, PROCESS_LEN, SHORTFALL_SHIFT, Shortfall, TLS_LEN,
 };
 
 /// Why bytes are not an event.
@@ -44,6 +44,8 @@ pub struct Data<'a> {
     pub conn: ConnKey,
     pub direction: Direction,
     pub eof: bool,
+    /// Of a TLS session: bytes may precede offset 0.
+    pub joined: bool,
     pub offset: u64,
     pub stream_len: u32,
     pub shortfall: Shortfall,
@@ -82,6 +84,19 @@ pub struct Process<'a> {
     pub argv: &'a [u8],
 }
 
+/// A TLS session; see [`crate::abi::TlsEvent`].
+#[derive(Clone, Copy, Debug)]
+pub struct Tls {
+    pub session: ConnKey,
+    /// None when no socket is known.
+    pub conn: Option<ConnKey>,
+    /// The socket was used inside the library call.
+    pub inside: bool,
+    pub joined: bool,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     Data(Data<'a>),
@@ -92,6 +107,10 @@ pub enum Body<'a> {
     Fork(Process<'a>),
     Exec(Process<'a>),
     Exit(Process<'a>),
+    TlsData(Data<'a>),
+    TlsSocket(Tls),
+    TlsClose(Tls),
+    Mapped(Process<'a>),
 }
 
 /// One decoded event.
@@ -177,6 +196,10 @@ impl<'a> Event<'a> {
             k if k == EventKind::Fork as u16 => Body::Fork(process(bytes)?),
             k if k == EventKind::Exec as u16 => Body::Exec(process(bytes)?),
             k if k == EventKind::Exit as u16 => Body::Exit(process(bytes)?),
+            k if k == EventKind::TlsData as u16 => Body::TlsData(data(bytes, &header)?),
+            k if k == EventKind::TlsSocket as u16 => Body::TlsSocket(tls(bytes, &header)?),
+            k if k == EventKind::TlsClose as u16 => Body::TlsClose(tls(bytes, &header)?),
+            k if k == EventKind::Mapped as u16 => Body::Mapped(process(bytes)?),
             other => return Err(AbiError::UnknownKind(other)),
         };
         Ok(Self {
@@ -217,6 +240,7 @@ fn data<'a>(bytes: &'a [u8], header: &EventHeader) -> Result<Data<'a>, AbiError>
             Direction::Rx
         },
         eof: header.flags & FLAG_EOF != 0,
+        joined: header.flags & FLAG_JOINED != 0,
         offset,
         stream_len,
         shortfall: shortfall(header.flags),
@@ -243,6 +267,20 @@ fn conn(bytes: &[u8], header: &EventHeader) -> Result<Conn, AbiError> {
         inode: fields.u64()?,
         peer_pid: fields.u32()?,
         peer_uid: fields.u32()?,
+        rx_bytes: fields.u64()?,
+        tx_bytes: fields.u64()?,
+    })
+}
+
+fn tls(bytes: &[u8], header: &EventHeader) -> Result<Tls, AbiError> {
+    let mut fields = Fields::of(bytes, TLS_LEN)?;
+    fields.header()?;
+    let (session, conn) = (fields.key()?, fields.key()?);
+    Ok(Tls {
+        session,
+        conn: (conn.sock != 0).then_some(conn),
+        inside: header.flags & FLAG_INSIDE != 0,
+        joined: header.flags & FLAG_JOINED != 0,
         rx_bytes: fields.u64()?,
         tx_bytes: fields.u64()?,
     })

@@ -1,11 +1,12 @@
 //! Every map and global of the kernel side, with the reason for its size.
 
-use crate::probes::stream::Cursor;
-use audit_common::abi::{ARGV_MAX, CHUNK_MAX, ConnEvent, DataEvent, ProcessEvent};
-use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls};
+use crate::probes::stream::Scratch;
+use crate::probes::tls::Thread;
+use audit_common::abi::{ARGV_MAX, ConnEvent, ProcessEvent};
+use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls, TlsId, TlsSession};
 use audit_common::loss::LossCounters;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 
 /// All events, in one order. The loader sets the size (a power of two); 16 MiB hold about 150 ms of a
 /// saturated loopback server.
@@ -38,23 +39,38 @@ pub static CONNECTING: HashMap<u64, u64> = HashMap::with_max_entries(8 * 1024, 0
 #[map]
 pub static LOSS: PerCpuArray<LossCounters> = PerCpuArray::with_max_entries(1, 0);
 
-/// A data event is put together here: user memory is gathered piece by piece and then sent at its real
-/// length. Twice the half-chunk of slack lets the verifier see that a piece fits behind a full chunk.
-#[repr(C)]
-pub struct DataScratch {
-    pub event: DataEvent,
-    pub payload: [u8; CHUNK_MAX + PIECE_MAX],
-}
-
-/// Bytes that one copy from user memory takes at most.
-pub const PIECE_MAX: usize = CHUNK_MAX / 2;
-
+/// Where the system call programs put data events together; tracepoints run with preemption off.
 #[map]
-pub static DATA: PerCpuArray<DataScratch> = PerCpuArray::with_max_entries(1, 0);
+pub static DATA: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// State of the walk over a call's buffers.
+/// Threads inside a TLS library call, and the socket that each read last.
 #[map]
-pub static CURSOR: PerCpuArray<Cursor> = PerCpuArray::with_max_entries(1, 0);
+pub static TLS_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16 * 1024, 0);
+
+/// TLS sessions of watched processes. 64 bytes each.
+#[map]
+pub static TLS_SESSIONS: HashMap<TlsId, TlsSession> = HashMap::with_max_entries(32 * 1024, 0);
+
+/// What userspace judged of single TLS sessions.
+#[map]
+pub static TLS_VERDICTS: HashMap<TlsId, ConnVerdict> = HashMap::with_max_entries(32 * 1024, 0);
+
+/// Where the TLS programs put data events together. Uprobes can be preempted by one another on a CPU, so a place is not
+/// the CPU's: it is claimed in [`TLS_BUSY`].
+#[map]
+pub static TLS_DATA: Array<Scratch> = Array::with_max_entries(TLS_PLACES, 0);
+
+/// Which places of [`TLS_DATA`] are in use. An insert that must not find the key is a claim that works without the
+/// atomics that Linux 5.10 lacks.
+#[map]
+pub static TLS_BUSY: HashMap<u32, u32> = HashMap::with_max_entries(2 * TLS_PLACES, 0);
+
+/// Library calls that can be copied at one moment: more than CPUs are preempted in the middle of one.
+pub const TLS_PLACES: u32 = 64;
+
+/// Index 0: the program that walks on in a TLS library call.
+#[map]
+pub static TLS_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Index 0: the program that walks on; the loader puts it there.
 #[map]

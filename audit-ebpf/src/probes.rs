@@ -1,7 +1,8 @@
 //! One file for each hook family.
 
 mod floor;
-mod process;
+pub mod process;
 mod socket;
 pub mod stream;
 mod syscall;
+pub mod tls;

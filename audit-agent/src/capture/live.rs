@@ -4,10 +4,14 @@
 //! of what was captured; a failure to load says what is missing and what to do.
 
 mod offsets;
+mod tls;
 
 use crate::capture::btf::{Btf, BtfError};
+use crate::pipeline::tls::SessionId;
 use audit_common::abi::ConnKey;
-use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls, Verdict};
+use audit_common::config::{
+    ConnState, ConnVerdict, Offsets, PROCESS_TLS, PROCESS_WATCHED, Syscalls, TlsId, TlsSession, Verdict,
+};
 use audit_common::loss::{LOSS_REASONS, LossCounters};
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, TracePoint};
@@ -73,19 +77,34 @@ unsafe impl Pod for Raw<ConnState> {}
 unsafe impl Pod for Raw<ConnVerdict> {}
 // SAFETY: as for `Offsets`.
 unsafe impl Pod for Raw<LossCounters> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<TlsId> {}
+// SAFETY: as for `Offsets`.
+unsafe impl Pod for Raw<TlsSession> {}
+
+fn tls_id(id: SessionId) -> TlsId {
+    TlsId {
+        object: id.session.sock,
+        pid: id.pid,
+        reserved: 0,
+    }
+}
 
 /// The attached programs and their maps. Dropping it detaches everything.
 pub struct Kernel {
     /// Holds the links.
-    _programs: Ebpf,
-    /// Holds the program that `sys_exit` goes over to.
-    _steps: ProgramArray<MapData>,
+    programs: Ebpf,
+    probes: tls::Probes,
+    /// Hold the programs that others go over to.
+    _steps: [ProgramArray<MapData>; 2],
     events: RingBuf<MapData>,
     processes: HashMap<MapData, u32, u32>,
     listeners: HashMap<MapData, u32, u32>,
     connections: HashMap<MapData, u64, Raw<ConnState>>,
     verdicts: HashMap<MapData, u64, Raw<ConnVerdict>>,
     loss: PerCpuArray<MapData, Raw<LossCounters>>,
+    tls_sessions: HashMap<MapData, Raw<TlsId>, Raw<TlsSession>>,
+    tls_verdicts: HashMap<MapData, Raw<TlsId>, Raw<ConnVerdict>>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -114,6 +133,8 @@ impl Kernel {
             .load(OBJECT)?;
         let mut steps = map(&mut programs, "STEPS", ProgramArray::try_from)?;
         link_steps(&mut programs, &mut steps)?;
+        let mut tls_steps = map(&mut programs, "TLS_STEPS", ProgramArray::try_from)?;
+        tls::load(&mut programs, &mut tls_steps)?;
         attach(&mut programs)?;
         Ok(Self {
             events: map(&mut programs, "EVENTS", RingBuf::try_from)?,
@@ -122,8 +143,11 @@ impl Kernel {
             connections: map(&mut programs, "CONNECTIONS", HashMap::try_from)?,
             verdicts: map(&mut programs, "VERDICTS", HashMap::try_from)?,
             loss: map(&mut programs, "LOSS", PerCpuArray::try_from)?,
-            _steps: steps,
-            _programs: programs,
+            tls_sessions: map(&mut programs, "TLS_SESSIONS", HashMap::try_from)?,
+            tls_verdicts: map(&mut programs, "TLS_VERDICTS", HashMap::try_from)?,
+            _steps: [steps, tls_steps],
+            probes: tls::Probes::default(),
+            programs,
         })
     }
 
@@ -145,7 +169,41 @@ impl Kernel {
 
     /// Puts a process that listens, or inherited a listening socket, on the allow-list.
     pub fn watch_process(&mut self, pid: u32) -> Result<(), MapError> {
-        self.processes.insert(pid, 1, 0)
+        self.processes.insert(pid, PROCESS_WATCHED, 0)
+    }
+
+    /// A TLS library of the process is probed: its threads' sockets are noted too. A process that is not on the
+    /// allow-list is left out.
+    pub fn watch_tls(&mut self, pid: u32) -> Result<(), MapError> {
+        match self.processes.get(&pid, 0) {
+            Ok(flags) if flags & PROCESS_TLS == 0 => self.processes.insert(pid, flags | PROCESS_TLS, 0),
+            Ok(_) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the verdict for one TLS session.
+    pub fn set_tls_verdict(&mut self, id: SessionId, verdict: Verdict) -> Result<(), MapError> {
+        let value = ConnVerdict {
+            generation: id.session.generation,
+            verdict: verdict as u32,
+            reserved: 0,
+        };
+        self.tls_verdicts.insert(Raw(tls_id(id)), Raw(value), 0)
+    }
+
+    /// Plaintext bytes read and written on a TLS session as the kernel side counted them.
+    pub fn tls_counted(&self, id: SessionId) -> Option<(u64, u64)> {
+        let session = self.tls_sessions.get(&Raw(tls_id(id)), 0).ok()?.0;
+        (session.generation == id.session.generation).then_some((session.rx_bytes, session.tx_bytes))
+    }
+
+    /// Frees the state of a TLS session that is over.
+    pub fn forget_tls(&mut self, id: SessionId) {
+        if self.tls_counted(id).is_some() {
+            let _ = self.tls_sessions.remove(&Raw(tls_id(id)));
+            let _ = self.tls_verdicts.remove(&Raw(tls_id(id)));
+        }
     }
 
     /// Sets the verdict for connections that `port` will accept.

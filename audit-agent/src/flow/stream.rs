@@ -19,6 +19,19 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of which everything before `offset` is somebody else's.
+    pub fn starting_at(offset: u64) -> Self {
+        Self {
+            next: offset,
+            ..Self::default()
+        }
+    }
+
+    /// The offset that comes next.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
     /// Orders one event; `each` gets a gap before it, its bytes, a gap after them and the end, as they apply.
     pub fn accept<'a>(&mut self, data: &Data<'a>, mut each: impl FnMut(Piece<'a>)) {
         let end = data.offset.saturating_add(u64::from(data.stream_len));
@@ -80,6 +93,7 @@ mod tests {
             },
             direction: Direction::Rx,
             eof: false,
+            joined: false,
             offset,
             stream_len,
             shortfall: Shortfall::Fault,

@@ -9,7 +9,8 @@ use crate::http::BodyState;
 use crate::limits::cut;
 use crate::record::hash::{Hasher, Subject};
 use crate::record::inference::{
-    Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Server, ToolCall, WeightsFile, Workload,
+    Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Server, TlsCapture, ToolCall, WeightsFile,
+    Workload,
 };
 use crate::record::{INTEGER_MAX, rfc3339};
 use serde_json::Value;
@@ -271,7 +272,25 @@ fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
         response_state: state_name(response).into(),
         source: around.capture_path.into(),
         state: state.into(),
+        tls: tls(around),
     }
+}
+
+/// The library that had the plaintext. Where a process has several, all of them are named.
+fn tls(around: &Surroundings<'_>) -> Option<TlsCapture> {
+    let tls = around.connection.tls?;
+    let libraries = around.processes.tls(around.connection.server_pid);
+    let seen = || libraries.iter().filter(|library| library.problem.is_none());
+    let mut names: Vec<_> = seen().map(|library| library.library.clone()).collect();
+    let mut versions: Vec<_> = seen().filter_map(|library| library.version.clone()).collect();
+    names.dedup();
+    versions.dedup();
+    let joined = |names: Vec<String>| (!names.is_empty()).then(|| cut(&names.join(",")));
+    Some(TlsCapture {
+        library: joined(names),
+        pairing: tls.pairing.name().into(),
+        version: joined(versions),
+    })
 }
 
 fn state_name(state: BodyState) -> &'static str {

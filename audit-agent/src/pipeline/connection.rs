@@ -1,10 +1,13 @@
 //! What is known of one connection.
 
+use super::Output;
 use super::exchange::Exchanges;
+use super::tls::{SessionId, Tls};
 use crate::flow::GapCause;
 use crate::flow::stream::Stream;
 use crate::http;
 use audit_common::abi::ConnKey;
+use audit_common::config::Verdict;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -30,9 +33,64 @@ pub struct Connection {
     pub closed_ns: Option<u64>,
     /// Nothing more of it is wanted.
     pub ignored: bool,
+    /// Its bytes are TLS records; what is looked at is the plaintext of a session.
+    pub tls: Option<Tls>,
+    /// Bytes on the socket in both directions, once it is closed.
+    pub wire_bytes: u64,
 }
 
 impl Connection {
+    /// A connection whose socket is not known: only the plaintext of its session is.
+    pub fn of_session(id: SessionId, joined: bool, time_ns: u64) -> Self {
+        let tls = Tls {
+            session: Some(id),
+            ..Tls::default()
+        };
+        Self {
+            key: id.session,
+            local: None,
+            remote: None,
+            unix_path: None,
+            is_unix: false,
+            server_pid: id.pid,
+            client_pid: None,
+            peer_uid: None,
+            joined,
+            http: http::Connection::new(joined),
+            exchanges: Exchanges::default(),
+            streams: Default::default(),
+            gaps: BTreeMap::new(),
+            last_ns: time_ns,
+            closed_ns: None,
+            ignored: false,
+            tls: Some(tls),
+            wire_bytes: 0,
+        }
+    }
+
+    /// The request to apply a verdict to what is looked at: the socket, or the plaintext in its stead.
+    pub fn judged(&self, verdict: Verdict) -> Output {
+        match self.tls.and_then(|tls| tls.session) {
+            Some(id) => Output::TlsVerdict { id, verdict },
+            None => Output::Verdict {
+                conn: self.key,
+                verdict: if self.tls.is_some() {
+                    Verdict::Counted
+                } else {
+                    verdict
+                },
+            },
+        }
+    }
+
+    /// The request to tell what the kernel has counted of what is looked at.
+    pub fn sync(&self) -> Option<Output> {
+        match self.tls {
+            None => Some(Output::NeedSync(self.key)),
+            Some(tls) => tls.session.map(|id| Output::NeedTlsSync { id }),
+        }
+    }
+
     pub fn client_name(&self) -> Option<String> {
         self.remote.map(|address| address.to_string())
     }

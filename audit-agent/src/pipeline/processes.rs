@@ -3,7 +3,7 @@
 //! In: exec, fork and exit events, [`ProcessFact`]s. Out: who a pid was at the time of an event. Never: more than
 //! [`limits::PROCESSES`] entries; those that ended longest ago go first.
 
-use crate::event::{ModelFile, ProcessFact};
+use crate::event::{ModelFile, ProcessFact, TlsLibrary};
 use crate::limits;
 use crate::policy::mask;
 use audit_common::decode::Process;
@@ -20,6 +20,7 @@ struct Known {
     ended_ns: Option<u64>,
     models: Vec<ModelFile>,
     models_asked_ns: Option<u64>,
+    tls: Vec<TlsLibrary>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +77,17 @@ impl Processes {
         }
     }
 
+    pub fn learn_tls(&mut self, pid: u32, libraries: Vec<TlsLibrary>) {
+        if let Some(known) = self.by_pid.get_mut(&pid) {
+            known.tls = libraries;
+        }
+    }
+
+    /// The TLS libraries that a process has.
+    pub fn tls(&self, pid: u32) -> &[TlsLibrary] {
+        self.by_pid.get(&pid).map_or(&[], |known| &known.tls)
+    }
+
     pub fn get(&self, pid: u32) -> Option<&ProcessFact> {
         self.by_pid.get(&pid).map(|known| &known.fact)
     }
@@ -122,6 +134,7 @@ impl Processes {
                 ended_ns: None,
                 models: Vec::new(),
                 models_asked_ns: None,
+                tls: Vec::new(),
             },
         );
     }

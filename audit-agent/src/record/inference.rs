@@ -76,6 +76,17 @@ pub struct Capture {
     pub source: String,
     /// `complete`, `partial`, `header_only`.
     pub state: String,
+    /// None when the bytes were on the socket as they are.
+    pub tls: Option<TlsCapture>,
+}
+
+/// The exchange was encrypted on the socket and seen in a TLS library.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TlsCapture {
+    pub library: Option<String>,
+    /// How the plaintext was tied to the socket: `call`, `thread`, `uncertain`, `unknown`.
+    pub pairing: String,
+    pub version: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

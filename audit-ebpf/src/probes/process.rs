@@ -3,7 +3,7 @@
 use super::socket::watch_process;
 use crate::emit::{Wake, header, send};
 use crate::kernel::{current_task, read};
-use crate::maps::{FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, offsets};
+use crate::maps::{FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, TLS_THREADS, offsets};
 use audit_common::abi::{ARGV_MAX, EventKind, PROCESS_LEN};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
@@ -20,8 +20,10 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let child_pid: u32 = read(child, at.task_tgid);
     // A thread has its parent's thread group. A child inherits its parent's sockets.
     // SAFETY: only the presence is looked at.
-    if child_pid != parent_pid && unsafe { PROCESSES.get(parent_pid) }.is_some() {
-        watch_process(child_pid);
+    if child_pid != parent_pid
+        && let Some(flags) = unsafe { PROCESSES.get(parent_pid) }
+    {
+        watch_process(child_pid, *flags);
         emit(EventKind::Fork, child, parent_pid, 0, 0);
     }
     0
@@ -55,7 +57,9 @@ pub fn sched_process_exit(_ctx: RawTracePointContext) -> i32 {
     let at = offsets();
     let task = current_task();
     let pid: u32 = read(task, at.task_tgid);
-    if read::<u32>(task, at.task_pid) == pid {
+    let tid: u32 = read(task, at.task_pid);
+    let _ = TLS_THREADS.remove(tid);
+    if tid == pid {
         let _ = PROCESSES.remove(pid);
         emit(EventKind::Exit, task, 0, 0, 0);
     }
@@ -94,6 +98,12 @@ fn argv(scratch: *mut ProcessScratch, behind: u64, mm: u64) -> u64 {
     if status == 0 { len } else { 0 }
 }
 
+/// The current process mapped an executable file.
+#[inline(always)]
+pub fn mapped() {
+    emit(EventKind::Mapped, current_task(), 0, 0, 0);
+}
+
 #[inline(always)]
 fn emit(kind: EventKind, task: u64, parent_pid: u32, filename_len: u64, argv_len: u64) {
     let at = offsets();
@@ -113,6 +123,12 @@ fn emit(kind: EventKind, task: u64, parent_pid: u32, filename_len: u64, argv_len
     event.filename_len = filename_len as u16;
     event.argv_len = argv_len as u16;
     event.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    // A library is searched for probes: the sooner, the less is missed.
+    let wake = if matches!(kind, EventKind::Mapped) {
+        Wake::Now
+    } else {
+        Wake::Batched
+    };
     // SAFETY: both lengths were just bounded to the payload.
-    unsafe { send(scratch.cast(), len, 0, Wake::Batched) };
+    unsafe { send(scratch.cast(), len, 0, wake) };
 }

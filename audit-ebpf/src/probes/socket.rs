@@ -4,7 +4,7 @@ use crate::emit::{Wake, header, lost, now, send};
 use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
 use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
 use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED};
-use audit_common::config::{ConnState, Verdict};
+use audit_common::config::{ConnState, PROCESS_WATCHED, Verdict};
 use audit_common::loss::LossReason;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
@@ -37,14 +37,23 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 #[tracepoint(category = "syscalls", name = "sys_exit_listen")]
 pub fn sys_exit_listen(_ctx: TracePointContext) -> u32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    watch_process(pid);
+    listens(pid);
     0
 }
 
-/// Puts a process on the allow-list.
+/// A process that listens goes onto the allow-list; what is known of it stays.
 #[inline(always)]
-pub fn watch_process(pid: u32) {
-    if PROCESSES.insert(pid, 1, 0).is_err() {
+fn listens(pid: u32) {
+    // SAFETY: only the presence is looked at.
+    if unsafe { PROCESSES.get(pid) }.is_none() {
+        watch_process(pid, PROCESS_WATCHED);
+    }
+}
+
+/// Puts a process on the allow-list with its `PROCESS_*` flags.
+#[inline(always)]
+pub fn watch_process(pid: u32, flags: u32) {
+    if PROCESSES.insert(pid, flags, 0).is_err() {
         lost(LossReason::ProcessMapFull, 0);
     }
 }
@@ -68,7 +77,7 @@ fn listening(sock: u64) {
         Verdict::Undecided as u32,
         u64::from(aya_ebpf::bindings::BPF_NOEXIST),
     );
-    watch_process((bpf_get_current_pid_tgid() >> 32) as u32);
+    listens((bpf_get_current_pid_tgid() >> 32) as u32);
     let state = ConnState {
         generation: now(),
         inode: 0,

@@ -3,12 +3,14 @@
 //! One program at the end of every system call: the arguments are still in `pt_regs`, the result is known,
 //! and no state has to be kept between entry and exit. What is not a watched process costs one look-up.
 
+use super::process::mapped;
 use super::socket::{connection, verdict};
-use super::stream::{Call, Memory};
+use super::stream::{Call, Memory, claim};
+use super::tls::socket_used;
 use crate::kernel::{Layout, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
-use crate::maps::{PROCESSES, syscalls};
-use audit_common::abi::{ConnKey, Shortfall};
-use audit_common::config::{ConnState, Verdict};
+use crate::maps::{DATA, PROCESSES, STEPS, syscalls};
+use audit_common::abi::{ConnKey, EventKind, FLAG_TX, Shortfall};
+use audit_common::config::{ConnState, PROCESS_TLS, Verdict};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -29,22 +31,85 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: only the presence is looked at.
-    if unsafe { PROCESSES.get(pid) }.is_none() {
+    // SAFETY: a copy of one word is read.
+    let Some(flags) = (unsafe { PROCESSES.get(pid) }) else {
         return 0;
+    };
+    let tls = *flags & PROCESS_TLS != 0;
+    let regs: u64 = ctx.arg(0);
+    let number = syscall_number(regs);
+    if number == syscalls().mmap {
+        library_mapped(regs);
+    } else if number == syscalls().splice {
+        spliced(regs, result as u64);
+    } else {
+        moved(&ctx, regs, number, result as u64, tls);
     }
-    moved(&ctx, ctx.arg(0), result as u64);
     0
+}
+
+/// A file that is mapped to be executed may be a TLS library.
+#[inline(always)]
+fn library_mapped(regs: u64) {
+    const PROT_EXEC: u64 = 4;
+    const MAP_ANONYMOUS: u64 = 0x20;
+    if syscall_argument(regs, 2) & PROT_EXEC != 0 && syscall_argument(regs, 3) & MAP_ANONYMOUS == 0 {
+        mapped();
+    }
+}
+
+/// What a call did with the socket behind its descriptor.
+struct Moved {
+    key: ConnKey,
+    verdict: u32,
+    state: &'static mut ConnState,
+}
+
+/// The connection behind `fd`; None when its bytes are not wanted.
+#[inline(always)]
+fn watched(fd: u64, sent: bool, bytes: u64, tls: bool) -> Option<Moved> {
+    let socket = socket_of(fd)?;
+    let state = connection(&socket)?;
+    let key = ConnKey {
+        sock: socket.sock,
+        generation: state.generation,
+    };
+    if tls && bytes != 0 {
+        socket_used(key, sent);
+    }
+    let verdict = verdict(socket.sock, state);
+    if verdict == Verdict::Ignore as u32 {
+        return None;
+    }
+    if verdict == Verdict::Counted as u32 {
+        claim(counter(state, sent), bytes);
+        return None;
+    }
+    Some(Moved { key, verdict, state })
+}
+
+#[inline(always)]
+fn counter(state: &mut ConnState, sent: bool) -> &mut u64 {
+    if sent {
+        &mut state.tx_bytes
+    } else {
+        &mut state.rx_bytes
+    }
+}
+
+#[inline(always)]
+fn call_of(moved: &Moved, sent: bool) -> Call {
+    Call {
+        kind: EventKind::Data,
+        key: moved.key,
+        flags: if sent { FLAG_TX } else { 0 },
+        head_only: moved.verdict == Verdict::HeadOnly as u32,
+    }
 }
 
 /// A call of a watched process returned `result`.
 #[inline(always)]
-fn moved(ctx: &RawTracePointContext, regs: u64, result: u64) {
-    let number = syscall_number(regs);
-    if number == syscalls().splice {
-        spliced(regs, result);
-        return;
-    }
+fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: bool) {
     let Some((layout, sent)) = data_syscall(number) else {
         return;
     };
@@ -56,76 +121,69 @@ fn moved(ctx: &RawTracePointContext, regs: u64, result: u64) {
     if !sent && flags & MSG_PEEK != 0 {
         return;
     }
-    let Some(socket) = socket_of(syscall_argument(regs, 0)) else {
+    let second = syscall_argument(regs, 1);
+    // recvmmsg and sendmmsg return how many messages moved, the others how many bytes.
+    let bytes = if layout == Layout::Messages {
+        bytes_of_messages(second, result)
+    } else {
+        result
+    };
+    let Some(moved) = watched(syscall_argument(regs, 0), sent, bytes, tls) else {
         return;
     };
-    let Some(state) = connection(&socket) else { return };
-    let verdict = verdict(socket.sock, state);
-    if verdict == Verdict::Ignore as u32 {
+    let Some(scratch) = DATA.get_ptr_mut(0) else {
         return;
-    }
-    let key = ConnKey {
-        sock: socket.sock,
-        generation: state.generation,
     };
-    let call = Call {
-        key,
-        sent,
-        head_only: verdict == Verdict::HeadOnly as u32,
-    };
+    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    let scratch = unsafe { &mut *scratch };
+    let call = call_of(&moved, sent);
     if result == 0 {
         // A read of nothing is the end of the stream, except into an empty buffer.
         if !sent && layout == Layout::Buffer && syscall_argument(regs, 2) != 0 {
-            call.end_of_stream(state);
+            call.end_of_stream(scratch, moved.state.rx_bytes);
         }
         return;
     }
-    let second = syscall_argument(regs, 1);
-    match layout {
-        Layout::Opaque => call.missing(state, result, Shortfall::NotInUserMemory),
+    let offset = claim(counter(moved.state, sent), bytes);
+    let memory = match layout {
+        Layout::Opaque => return call.missing(scratch, offset, bytes, Shortfall::NotInUserMemory),
         Layout::Buffer if !sent && flags & MSG_TRUNC != 0 => {
-            call.missing(state, result, Shortfall::Discarded)
+            return call.missing(scratch, offset, bytes, Shortfall::Discarded);
         }
-        Layout::Messages => messages(ctx, &call, state, second, result),
-        Layout::Buffer => call.stream(ctx, state, Memory::buffer(second, result), result),
-        Layout::Vector => call.stream(
-            ctx,
-            state,
-            Memory::vector(second, syscall_argument(regs, 2)),
-            result,
-        ),
-        Layout::Message => call.stream(ctx, state, Memory::message(second), result),
-    }
+        // Several messages on a stream socket in one call: no server does it, so it is only declared.
+        Layout::Messages if result != 1 => {
+            return call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
+        }
+        Layout::Buffer => Memory::buffer(second, bytes),
+        Layout::Vector => Memory::vector(second, syscall_argument(regs, 2)),
+        Layout::Message | Layout::Messages => Memory::message(second),
+    };
+    call.prepare(scratch, offset, memory, bytes);
+    // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+    let _ = unsafe { STEPS.tail_call(ctx, 0) };
+    call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
 }
 
 /// `splice(fd_in, off_in, fd_out, ...)`: either end may be the socket.
 #[inline(always)]
 fn spliced(regs: u64, result: u64) {
-    let (socket, sent) = match socket_of(syscall_argument(regs, 0)) {
-        Some(socket) => (socket, false),
-        None => match socket_of(syscall_argument(regs, 2)) {
-            Some(socket) => (socket, true),
-            None => return,
-        },
+    let into = syscall_argument(regs, 2);
+    let received = socket_of(syscall_argument(regs, 0)).is_some();
+    let fd = if received { syscall_argument(regs, 0) } else { into };
+    let (Some(moved), Some(scratch)) = (watched(fd, !received, result, false), DATA.get_ptr_mut(0)) else {
+        return;
     };
-    let Some(state) = connection(&socket) else { return };
-    if verdict(socket.sock, state) != Verdict::Ignore as u32 && result != 0 {
-        let key = ConnKey {
-            sock: socket.sock,
-            generation: state.generation,
-        };
-        let call = Call {
-            key,
-            sent,
-            head_only: false,
-        };
-        call.missing(state, result, Shortfall::NotInUserMemory);
+    if result != 0 {
+        let offset = claim(counter(moved.state, !received), result);
+        // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+        let scratch = unsafe { &mut *scratch };
+        call_of(&moved, !received).missing(scratch, offset, result, Shortfall::NotInUserMemory);
     }
 }
 
-/// recvmmsg and sendmmsg return how many messages moved; each says how many bytes it was.
+/// `struct mmsghdr`s say each how many bytes it was.
 #[inline(always)]
-fn messages(ctx: &RawTracePointContext, call: &Call, state: &mut ConnState, vector: u64, count: u64) {
+fn bytes_of_messages(vector: u64, count: u64) -> u64 {
     const MMSGHDR: u64 = 64;
     const MSG_LEN: u64 = 56;
     let mut total = 0;
@@ -135,10 +193,5 @@ fn messages(ctx: &RawTracePointContext, call: &Call, state: &mut ConnState, vect
         }
         total += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
     }
-    if count == 1 {
-        call.stream(ctx, state, Memory::message(vector), total);
-    } else {
-        // Several messages on a stream socket in one call: no server does it, so it is only declared.
-        call.missing(state, total, Shortfall::CallTooLarge);
-    }
+    total
 }

@@ -92,5 +92,6 @@ pub fn syscalls() -> Syscalls {
         sendmmsg: number(libc::SYS_sendmmsg),
         sendfile: number(libc::SYS_sendfile),
         splice: number(libc::SYS_splice),
+        mmap: number(libc::SYS_mmap),
     }
 }

@@ -1,0 +1,362 @@
+//! The pipeline's TLS side: plaintext to the exchanges of the connection that carries it.
+//!
+//! In: events of TLS libraries, connections whose first bytes are TLS records. Out: pieces of plaintext for
+//! [`Pipeline::stream`], requests to the edges; what stays undecrypted is declared. Never: ciphertext to a decoder.
+
+use super::connection::Connection;
+use super::exchange::Exchanges;
+use super::tls::{Pairing, SessionId, Sessions, Sign, Tls};
+use super::{Output, Pipeline};
+use crate::flow::index;
+use crate::flow::stream::Stream;
+use crate::http;
+use crate::limits;
+use crate::record::{self, Body, Gap, INTEGER_MAX};
+use audit_common::abi::ConnKey;
+use audit_common::config::Verdict;
+use audit_common::decode::{Data, Event, Tls as TlsEvent};
+use std::collections::BTreeMap;
+
+/// How long plaintext waits for a sign of its socket.
+const SOCKET_WAIT_NS: u64 = 1_000_000_000;
+/// How often listeners whose TLS cannot be seen are declared anew, when they had more connections.
+const BLIND_EVERY_NS: u64 = 10_000_000_000;
+
+/// A listener whose connections are TLS, in a process with no library that we can see into.
+#[derive(Debug, Default)]
+struct Listener {
+    connections: u64,
+    bytes: u64,
+    declared: u64,
+    server: Option<String>,
+}
+
+/// Everything that the pipeline knows of TLS.
+#[derive(Debug, Default)]
+pub struct Plaintext {
+    pub sessions: Sessions,
+    /// By process and port.
+    blind: BTreeMap<(u32, u16), Listener>,
+    blind_ns: u64,
+}
+
+impl Pipeline {
+    /// The first bytes of a connection are a TLS record.
+    pub(super) fn found_tls(&mut self, key: ConnKey, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.tls = Some(Tls::default());
+        let pid = connection.server_pid;
+        out.push(Output::Verdict {
+            conn: key,
+            verdict: Verdict::Counted,
+        });
+        self.count("tls_connections", 1);
+        if self.processes.tls(pid).is_empty() {
+            out.push(Output::NeedTls { pid });
+        }
+    }
+
+    /// A library call used a socket.
+    pub(super) fn tls_socket(&mut self, tls: &TlsEvent, event: &Event<'_>, out: &mut Vec<Output>) {
+        let id = SessionId {
+            pid: event.pid,
+            session: tls.session,
+        };
+        let sessions = &mut self.plaintext.sessions;
+        let (Some(conn), Some(session)) = (tls.conn, sessions.of(id, tls.joined, event.time_ns)) else {
+            return;
+        };
+        if session.conn == Some(id.session) {
+            // Its bytes were waited for too long, and its exchanges have no peer.
+            return;
+        }
+        // What looked like no HTTP may have been ciphertext; every other refusal stays.
+        let refused = |connection: &Connection| {
+            connection.ignored && (connection.tls.is_some() || !connection.exchanges.evidence.not_http)
+        };
+        if self.connections.get(&conn).is_none_or(refused) {
+            self.ignore_session(id, out);
+            return;
+        }
+        let sessions = &self.plaintext.sessions;
+        match sessions.sign(id, conn, tls.inside) {
+            Sign::Known => {}
+            Sign::Tie => {
+                let pairing = if tls.inside {
+                    Pairing::Call
+                } else {
+                    Pairing::Thread
+                };
+                self.tie(id, conn, pairing, out);
+            }
+            Sign::Doubt { other } => {
+                let own = sessions.get(id).and_then(|session| session.conn);
+                let others = other
+                    .and_then(|other| sessions.get(other))
+                    .and_then(|session| session.conn);
+                for conn in [own, others].into_iter().flatten() {
+                    self.doubt(conn);
+                }
+                self.count("tls_sockets_contradicted", 1);
+                if own.is_none() {
+                    self.without_socket(id, Pairing::Uncertain, out);
+                }
+            }
+        }
+    }
+
+    fn doubt(&mut self, conn: ConnKey) {
+        if let Some(tls) = self
+            .connections
+            .get_mut(&conn)
+            .and_then(|connection| connection.tls.as_mut())
+        {
+            tls.pairing = Pairing::Uncertain;
+        }
+    }
+
+    /// Nothing of a session is wanted: its socket is not one that is watched.
+    fn ignore_session(&mut self, id: SessionId, out: &mut Vec<Output>) {
+        self.plaintext.sessions.release(id);
+        if let Some(session) = self.plaintext.sessions.get_mut(id) {
+            session.ignored = true;
+        }
+        self.count("tls_sessions_ignored", 1);
+        out.push(Output::TlsVerdict {
+            id,
+            verdict: Verdict::Ignore,
+        });
+    }
+
+    /// The session's bytes are the connection's from now on, those that were held first.
+    fn tie(&mut self, id: SessionId, conn: ConnKey, pairing: Pairing, out: &mut Vec<Output>) {
+        self.plaintext.sessions.tie(id, conn);
+        let (joined, next) = match self.plaintext.sessions.get(id) {
+            Some(session) => (session.joined, session.next),
+            None => return,
+        };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return;
+        };
+        if connection.tls.is_none() {
+            out.push(Output::Verdict {
+                conn,
+                verdict: Verdict::Counted,
+            });
+        }
+        connection.tls = Some(Tls {
+            session: Some(id),
+            pairing,
+            ..Tls::default()
+        });
+        // It may have looked like no HTTP at all before it was known to be ciphertext.
+        connection.ignored = false;
+        connection.exchanges = Exchanges::default();
+        connection.http = http::Connection::new(joined);
+        connection.streams = next.map(Stream::starting_at);
+        self.give_held(id, conn, out);
+    }
+
+    fn give_held(&mut self, id: SessionId, conn: ConnKey, out: &mut Vec<Output>) {
+        for held in self.plaintext.sessions.release(id) {
+            self.plain(id, conn, &held.data(id.session), held.time_ns, out);
+        }
+    }
+
+    /// No socket, or none for certain: the exchanges are recorded all the same, and say so.
+    fn without_socket(&mut self, id: SessionId, pairing: Pairing, out: &mut Vec<Output>) {
+        let Some(session) = self.plaintext.sessions.get(id) else {
+            return;
+        };
+        let mut connection = Connection::of_session(id, session.joined, session.last_ns);
+        connection.streams = session.next.map(Stream::starting_at);
+        if let Some(tls) = &mut connection.tls {
+            tls.pairing = pairing;
+        }
+        if self.connections.len() >= limits::CONNECTIONS {
+            self.evict(out);
+        }
+        self.connections.insert(id.session, connection);
+        self.plaintext.sessions.tie(id, id.session);
+        self.count("tls_sessions_without_socket", 1);
+        self.give_held(id, id.session, out);
+    }
+
+    /// Plaintext of a session.
+    pub(super) fn tls_data(&mut self, data: &Data<'_>, event: &Event<'_>, out: &mut Vec<Output>) {
+        let id = SessionId {
+            pid: event.pid,
+            session: data.conn,
+        };
+        let Some(session) = self.plaintext.sessions.of(id, data.joined, event.time_ns) else {
+            self.count("bytes_without_connection", u64::from(data.stream_len));
+            return;
+        };
+        if session.ignored {
+            return;
+        }
+        let conn = session.conn;
+        match conn {
+            Some(conn) => self.plain(id, conn, data, event.time_ns, out),
+            None if !self.plaintext.sessions.hold(id, data, event.time_ns) => {
+                self.without_socket(id, Pairing::Unknown, out);
+                self.plain(id, id.session, data, event.time_ns, out);
+            }
+            None => {}
+        }
+    }
+
+    fn plain(&mut self, id: SessionId, conn: ConnKey, data: &Data<'_>, time_ns: u64, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return;
+        };
+        if let Some(tls) = &mut connection.tls {
+            tls.seen = true;
+        }
+        connection.last_ns = connection.last_ns.max(time_ns);
+        connection.server_pid = id.pid;
+        if !connection.ignored {
+            self.stream(conn, data, time_ns, out);
+        }
+        let position = self
+            .connections
+            .get(&conn)
+            .map(|connection| connection.streams[index(data.direction)].position());
+        if let (Some(position), Some(session)) = (position, self.plaintext.sessions.get_mut(id)) {
+            session.next[index(data.direction)] = position;
+        }
+    }
+
+    /// The library's object is gone: no more plaintext will come, and what the kernel counted beyond it is missing.
+    pub(super) fn tls_closed(&mut self, tls: &TlsEvent, event: &Event<'_>, out: &mut Vec<Output>) {
+        let id = SessionId {
+            pid: event.pid,
+            session: tls.session,
+        };
+        self.tls_sync(id, tls.rx_bytes, tls.tx_bytes, event.time_ns, out);
+        if self
+            .plaintext
+            .sessions
+            .get(id)
+            .is_some_and(|session| !session.held.is_empty())
+        {
+            self.without_socket(id, Pairing::Unknown, out);
+        }
+        let Some(conn) = self
+            .plaintext
+            .sessions
+            .remove(id)
+            .and_then(|session| session.conn)
+        else {
+            return;
+        };
+        if conn == id.session
+            && let Some(connection) = self.connections.get_mut(&conn)
+        {
+            connection.closed_ns.get_or_insert(event.time_ns);
+        }
+    }
+
+    pub(super) fn tls_sync(&mut self, id: SessionId, rx: u64, tx: u64, time_ns: u64, out: &mut Vec<Output>) {
+        let conn = self
+            .plaintext
+            .sessions
+            .get(id)
+            .filter(|session| !session.ignored)
+            .and_then(|session| session.conn);
+        if let Some(conn) = conn {
+            self.catch_up(conn, rx, tx, time_ns, out);
+        }
+    }
+
+    /// A TLS connection is over: its session is free for another, and undecrypted bytes are counted.
+    pub(super) fn tls_ended(&mut self, key: ConnKey, out: &mut Vec<Output>) {
+        if let Some(id) = self.plaintext.sessions.untie(key) {
+            out.push(Output::ForgetTls { id });
+            self.plaintext.sessions.remove(id);
+        }
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        if connection.ignored || connection.tls.is_none_or(|tls| tls.seen) {
+            return;
+        }
+        let (pid, bytes) = (connection.server_pid, connection.wire_bytes);
+        let (port, server) = (
+            connection.local.map_or(0, |local| local.port()),
+            connection.server_name(),
+        );
+        if self
+            .processes
+            .tls(pid)
+            .iter()
+            .any(|library| library.problem.is_none())
+        {
+            // A handshake that failed, a health check that only connects, or a connection from before the probes.
+            self.count("tls_connections_without_plaintext", 1);
+            return;
+        }
+        let blind = &mut self.plaintext.blind;
+        if blind.len() < limits::TLS_BLIND || blind.contains_key(&(pid, port)) {
+            let listener = blind.entry((pid, port)).or_default();
+            listener.connections += 1;
+            listener.bytes = listener.bytes.saturating_add(bytes).min(INTEGER_MAX);
+            listener.server = server;
+        }
+        self.count("tls_connections_blind", 1);
+    }
+
+    pub(super) fn tls_tick(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
+        for id in self
+            .plaintext
+            .sessions
+            .waiting(boot_ns.saturating_sub(SOCKET_WAIT_NS))
+        {
+            self.without_socket(id, Pairing::Unknown, out);
+        }
+        if boot_ns.saturating_sub(self.plaintext.blind_ns) >= BLIND_EVERY_NS {
+            self.plaintext.blind_ns = boot_ns;
+            self.declare_blind(boot_ns, out);
+        }
+    }
+
+    /// TLS that nobody could read for the log, by listener.
+    pub(super) fn declare_blind(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
+        let mut gaps = Vec::new();
+        for ((pid, _), listener) in &mut self.plaintext.blind {
+            let new = listener.connections - listener.declared;
+            if new == 0 {
+                continue;
+            }
+            listener.declared = listener.connections;
+            gaps.push(Gap {
+                place: "tls".into(),
+                lost: BTreeMap::from([("connections_undecrypted".into(), new)]),
+                lost_bytes: BTreeMap::from([("ciphertext".into(), std::mem::take(&mut listener.bytes))]),
+                connection: Some(record::Connection {
+                    client: None,
+                    server: listener.server.clone(),
+                    server_pid: Some((*pid).into()),
+                }),
+                ..Gap::default()
+            });
+        }
+        out.extend(gaps.into_iter().map(|gap| self.record(Body::Gap(gap), boot_ns)));
+    }
+
+    /// A process ended: its sessions' objects are gone with it.
+    pub(super) fn tls_process_ended(&mut self, pid: u32, out: &mut Vec<Output>) {
+        for id in self.plaintext.sessions.of_process(pid) {
+            let conn = self.plaintext.sessions.get(id).and_then(|session| session.conn);
+            if conn.is_none_or(|conn| conn == id.session) {
+                self.plaintext.sessions.remove(id);
+                if conn.is_some() {
+                    self.end(id.session, false, out);
+                }
+            }
+            out.push(Output::ForgetTls { id });
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! What TLS libraries decrypt and are about to encrypt, and which socket it belongs to.
+//!
+//! In: uprobes at entry and return of the libraries' read and write functions. Out: data events of TLS sessions, and
+//! which socket a session uses. A session is tied to the socket that the same thread uses inside the library call, or,
+//! where the program moves the ciphertext itself (memory BIOs), to the one that the thread read last before. Never: a
+//! guess between two sockets; what is contradictory is sent as it is, and userspace declares it.
+
+use super::stream::{Call, Memory, claim};
+use crate::emit::{Wake, header, lost, now, send};
+use crate::kernel::read_user;
+use crate::maps::{
+    PROCESSES, TLS_BUSY, TLS_DATA, TLS_PLACES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS,
+};
+use audit_common::abi::{
+    ConnKey, EventKind, FLAG_INSIDE, FLAG_JOINED, FLAG_TX, Shortfall, TLS_LEN, TlsEvent,
+};
+use audit_common::config::{TlsId, TlsSession as Session, Verdict};
+use audit_common::loss::LossReason;
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+
+const NO_SOCKET: ConnKey = ConnKey {
+    sock: 0,
+    generation: 0,
+};
+
+/// What a thread does with TLS.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// The object of the library call under way, 0 outside of one.
+    object: u64,
+    buffer: u64,
+    /// Where the `_ex` functions put how many bytes it were, else 0.
+    length_at: u64,
+    /// The socket that was used inside the call.
+    inside: ConnKey,
+    /// The socket that was read last outside of a call, and which object was handed its bytes.
+    last: ConnKey,
+    taken_by: u64,
+    /// Place in `TLS_DATA` while a call's bytes are copied.
+    place: u64,
+}
+
+#[inline(always)]
+fn tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// A session's key in the maps; None in a process that is not watched.
+#[inline(always)]
+fn id(object: u64) -> Option<TlsId> {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: only the presence is looked at.
+    unsafe { PROCESSES.get(pid) }?;
+    Some(TlsId {
+        object,
+        pid,
+        reserved: 0,
+    })
+}
+
+/// A system call of this thread moved bytes of `conn`.
+#[inline(always)]
+pub fn socket_used(conn: ConnKey, sent: bool) {
+    let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) else {
+        if !sent {
+            let mut thread = Thread::outside();
+            thread.last = conn;
+            let _ = TLS_THREADS.insert(tid(), thread, 0);
+        }
+        return;
+    };
+    // SAFETY: map values stay readable while the program runs, and only this thread uses its own.
+    let thread = unsafe { &mut *thread };
+    if thread.object != 0 {
+        thread.inside = conn;
+    } else if !sent {
+        thread.last = conn;
+        thread.taken_by = 0;
+    }
+}
+
+impl Thread {
+    #[inline(always)]
+    fn outside() -> Self {
+        Self {
+            object: 0,
+            buffer: 0,
+            length_at: 0,
+            inside: NO_SOCKET,
+            last: NO_SOCKET,
+            taken_by: 0,
+            place: 0,
+        }
+    }
+}
+
+#[inline(always)]
+fn enter(object: u64, buffer: u64, length_at: u64) {
+    if id(object).is_none() {
+        return;
+    }
+    if let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) {
+        // SAFETY: as in `socket_used`.
+        let thread = unsafe { &mut *thread };
+        thread.object = object;
+        thread.buffer = buffer;
+        thread.length_at = length_at;
+        thread.inside = NO_SOCKET;
+        return;
+    }
+    let mut thread = Thread::outside();
+    thread.object = object;
+    thread.buffer = buffer;
+    thread.length_at = length_at;
+    if TLS_THREADS.insert(tid(), thread, 0).is_err() {
+        lost(LossReason::TlsCall, 0);
+    }
+}
+
+/// `SSL_read(ssl, buf, num)`, `SSL_write(ssl, buf, num)`, `gnutls_record_recv(session, data, size)`, ...
+#[uprobe]
+pub fn tls_enter(ctx: ProbeContext) -> u32 {
+    enter(ctx.arg(0).unwrap_or(0), ctx.arg(1).unwrap_or(0), 0);
+    0
+}
+
+/// `SSL_read_ex(ssl, buf, num, size_t *readbytes)` and `SSL_write_ex`
+#[uprobe]
+pub fn tls_enter_ex(ctx: ProbeContext) -> u32 {
+    enter(
+        ctx.arg(0).unwrap_or(0),
+        ctx.arg(1).unwrap_or(0),
+        ctx.arg(3).unwrap_or(0),
+    );
+    0
+}
+
+#[uretprobe]
+pub fn tls_read_return(ctx: RetProbeContext) -> u32 {
+    leave(&ctx, false);
+    0
+}
+
+#[uretprobe]
+pub fn tls_write_return(ctx: RetProbeContext) -> u32 {
+    leave(&ctx, true);
+    0
+}
+
+/// `SSL *SSL_new(ctx)`: a session that is seen from its begin.
+#[uretprobe]
+pub fn tls_new_return(ctx: RetProbeContext) -> u32 {
+    begin(ctx.ret());
+    0
+}
+
+/// `gnutls_init(gnutls_session_t *session, flags)`
+#[uprobe]
+pub fn tls_init_enter(ctx: ProbeContext) -> u32 {
+    enter(0, ctx.arg(0).unwrap_or(0), 0);
+    0
+}
+
+#[uretprobe]
+pub fn tls_init_return(_ctx: RetProbeContext) -> u32 {
+    if let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) {
+        // SAFETY: as in `socket_used`.
+        begin(read_user(unsafe { (*thread).buffer }));
+    }
+    0
+}
+
+#[inline(always)]
+fn begin(object: u64) {
+    if object != 0
+        && let Some(id) = id(object)
+    {
+        let _ = TLS_SESSIONS.insert(id, new_session(0), 0);
+    }
+}
+
+/// `SSL_free(ssl)`, `gnutls_deinit(session)`
+#[uprobe]
+pub fn tls_free(ctx: ProbeContext) -> u32 {
+    let Some(id) = id(ctx.arg(0).unwrap_or(0)) else {
+        return 0;
+    };
+    // SAFETY: map values stay readable while the program runs.
+    if let Some(session) = unsafe { TLS_SESSIONS.get(id) } {
+        let session = *session;
+        tell(EventKind::TlsClose, id.object, &session, 0);
+        let _ = TLS_SESSIONS.remove(id);
+        let _ = TLS_VERDICTS.remove(id);
+    }
+    0
+}
+
+#[inline(always)]
+fn new_session(joined: u64) -> Session {
+    Session {
+        generation: now(),
+        rx_bytes: 0,
+        tx_bytes: 0,
+        conn: NO_SOCKET,
+        joined,
+    }
+}
+
+/// A library call returned.
+#[inline(always)]
+fn leave(ctx: &RetProbeContext, sent: bool) {
+    let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) else {
+        return;
+    };
+    // SAFETY: as in `socket_used`.
+    let thread = unsafe { &mut *thread };
+    let object = thread.object;
+    if object == 0 {
+        return;
+    }
+    thread.object = 0;
+    let result = ctx.ret::<u64>() as i32;
+    let bytes = match (result, thread.length_at) {
+        (i32::MIN..=0, _) => 0,
+        (_, 0) => result as u64,
+        (_, at) => read_user::<u64>(at),
+    };
+    let (conn, inside) = used(thread, object, sent);
+    let Some(id) = id(object) else { return };
+    let Some(session) = session(id) else { return };
+    if conn.sock != 0 && (bytes > 0 || inside) && conn != session.conn {
+        session.conn = conn;
+        tell(
+            EventKind::TlsSocket,
+            object,
+            session,
+            if inside { FLAG_INSIDE } else { 0 },
+        );
+    }
+    if bytes > 0 {
+        moved(ctx, id, session, thread, bytes, sent);
+    }
+}
+
+/// The socket that the call's bytes came from or went to, and whether it was used inside of the call. Bytes that were
+/// read before a call belong to the first object that is called after it.
+#[inline(always)]
+fn used(thread: &mut Thread, object: u64, sent: bool) -> (ConnKey, bool) {
+    if thread.inside.sock != 0 {
+        return (thread.inside, true);
+    }
+    if sent {
+        return (NO_SOCKET, false);
+    }
+    if thread.taken_by == 0 {
+        thread.taken_by = object;
+    }
+    if thread.taken_by == object {
+        (thread.last, false)
+    } else {
+        (NO_SOCKET, false)
+    }
+}
+
+#[inline(always)]
+fn session(id: TlsId) -> Option<&'static mut Session> {
+    if TLS_SESSIONS.get_ptr_mut(id).is_none() && TLS_SESSIONS.insert(id, new_session(1), 0).is_err() {
+        lost(LossReason::ConnMapFull, 0);
+        return None;
+    }
+    // SAFETY: map values stay readable while the program runs; a session is used by one thread at a time.
+    TLS_SESSIONS
+        .get_ptr_mut(id)
+        .map(|session| unsafe { &mut *session })
+}
+
+#[inline(always)]
+fn verdict(id: TlsId, session: &Session) -> u32 {
+    // SAFETY: two words are read; a torn pair at worst applies a verdict one event late.
+    match unsafe { TLS_VERDICTS.get(id) } {
+        Some(own) if own.generation == session.generation => own.verdict,
+        _ => Verdict::Undecided as u32,
+    }
+}
+
+/// `bytes` of plaintext are in the call's buffer.
+#[inline(always)]
+fn moved(
+    ctx: &RetProbeContext,
+    id: TlsId,
+    session: &mut Session,
+    thread: &mut Thread,
+    bytes: u64,
+    sent: bool,
+) {
+    let verdict = verdict(id, session);
+    let counter = if sent {
+        &mut session.tx_bytes
+    } else {
+        &mut session.rx_bytes
+    };
+    let offset = claim(counter, bytes);
+    if verdict == Verdict::Ignore as u32 {
+        return;
+    }
+    let Some(place) = claim_place() else {
+        // The next event's offset shows the hole.
+        lost(LossReason::TlsCall, bytes);
+        return;
+    };
+    thread.place = u64::from(place);
+    let Some(scratch) = TLS_DATA.get_ptr_mut(place) else {
+        return;
+    };
+    // SAFETY: the place is this thread's until it is released.
+    let scratch = unsafe { &mut *scratch };
+    let joined = if session.joined != 0 { FLAG_JOINED } else { 0 };
+    let call = Call {
+        kind: EventKind::TlsData,
+        key: ConnKey {
+            sock: id.object,
+            generation: session.generation,
+        },
+        flags: joined | if sent { FLAG_TX } else { 0 },
+        head_only: verdict == Verdict::HeadOnly as u32,
+    };
+    call.prepare(scratch, offset, Memory::buffer(thread.buffer, bytes), bytes);
+    // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+    let _ = unsafe { TLS_STEPS.tail_call(ctx, 0) };
+    call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
+    let _ = TLS_BUSY.remove(place);
+}
+
+/// The walk of a library call; not attached to anything, the return probes go over to it.
+#[uretprobe]
+pub fn tls_steps(ctx: RetProbeContext) -> u32 {
+    let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) else {
+        return 0;
+    };
+    // SAFETY: as in `socket_used`.
+    let place = unsafe { (*thread).place } as u32;
+    let Some(scratch) = TLS_DATA.get_ptr_mut(place) else {
+        return 0;
+    };
+    // SAFETY: the place is this thread's until it is released.
+    let scratch = unsafe { &mut *scratch };
+    if !scratch.walk() {
+        // SAFETY: the map holds programs of this type only. It comes back only when the chain is at its end.
+        let _ = unsafe { TLS_STEPS.tail_call(&ctx, 0) };
+    }
+    scratch.finish();
+    let _ = TLS_BUSY.remove(place);
+    0
+}
+
+/// A place in `TLS_DATA` that no other thread uses.
+#[inline(always)]
+fn claim_place() -> Option<u32> {
+    const TRIES: u32 = 4;
+    for attempt in 0..TRIES {
+        let place = (tid() + attempt) % TLS_PLACES;
+        if TLS_BUSY.insert(place, 1, u64::from(BPF_NOEXIST)).is_ok() {
+            return Some(place);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn tell(kind: EventKind, object: u64, session: &Session, flags: u16) {
+    let joined = if session.joined != 0 { FLAG_JOINED } else { 0 };
+    let event = TlsEvent {
+        header: header(kind, flags | joined, TLS_LEN),
+        session: ConnKey {
+            sock: object,
+            generation: session.generation,
+        },
+        conn: session.conn,
+        rx_bytes: session.rx_bytes,
+        tx_bytes: session.tx_bytes,
+    };
+    // SAFETY: the event is exactly its length.
+    unsafe { send((&raw const event).cast(), TLS_LEN as u64, 0, Wake::Batched) };
+}
