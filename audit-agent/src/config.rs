@@ -25,9 +25,34 @@ pub enum ConfigError {
     RingBuffer(u32),
 }
 
+/// Where the bytes are seen.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum CapturePath {
+    /// The first of the others that this kernel has.
+    #[default]
+    Auto,
+    /// At TCP's and unix streams' own functions, by fentry and fexit.
+    Fentry,
+    /// At the end of system calls.
+    Tracepoint,
+}
+
+impl CapturePath {
+    /// Its name in records and in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
+    pub path: CapturePath,
     pub ring_buffer_mib: u32,
     /// Nice value of the agent: servers go first.
     pub nice: i32,
@@ -36,6 +61,7 @@ pub struct Capture {
 impl Default for Capture {
     fn default() -> Self {
         Self {
+            path: CapturePath::Auto,
             ring_buffer_mib: 16,
             nice: 10,
         }

@@ -86,10 +86,10 @@ impl Run {
 
     /// Runs until a signal; the last record of the log says which.
     pub fn run(&mut self, config_sha256: Option<String>) -> anyhow::Result<()> {
-        let start = system::start("tracepoint", config_sha256);
+        let start = system::start(self.kernel.path().name(), config_sha256);
         self.fact(HostFact::Start(start));
         self.seed();
-        info!("audit-agent ready");
+        info!(path = self.kernel.path().name(), "audit-agent ready");
         let reason = loop {
             self.wait()?;
             self.drain();

@@ -41,7 +41,31 @@ pub struct Offsets {
     pub pid_nr: u32,
     pub cred_uid: u32,
     pub bprm_filename: u32,
+    pub sock_socket: u32,
+    pub socket_alloc_inode: u32,
+    pub msghdr_iter: u32,
+    pub iter_type: u32,
+    /// Bytes of the member that says the kind: 1, or 4 with the direction in its lowest bit (before Linux 5.14).
+    pub iter_type_len: u32,
+    pub iter_offset: u32,
+    pub iter_segments: u32,
+    pub iter_vector: u32,
+    /// Where it is apart from `iter_vector` (since Linux 6.0).
+    pub iter_ubuf: u32,
+    /// Values of the kinds; [`NO_KIND`] for one that this kernel lacks.
+    pub iter_kind_ubuf: u32,
+    pub iter_kind_iovec: u32,
+    pub iter_kind_kvec: u32,
+    pub iter_kind_bvec: u32,
+    /// `sizeof(struct page)` is 2 to this; 0 when pages cannot be read.
+    pub page_size_log2: u32,
+    /// Addresses of the variables that say where pages and their descriptions are mapped.
+    pub page_offset_base: u64,
+    pub vmemmap_base: u64,
 }
+
+/// No kind of `iov_iter` has this value.
+pub const NO_KIND: u32 = u32::MAX;
 
 impl Offsets {
     /// What the object file holds until the loader sets the real ones.
@@ -80,6 +104,22 @@ impl Offsets {
         pid_nr: 0,
         cred_uid: 0,
         bprm_filename: 0,
+        sock_socket: 0,
+        socket_alloc_inode: 0,
+        msghdr_iter: 0,
+        iter_type: 0,
+        iter_type_len: 0,
+        iter_offset: 0,
+        iter_segments: 0,
+        iter_vector: 0,
+        iter_ubuf: 0,
+        iter_kind_ubuf: 0,
+        iter_kind_iovec: 0,
+        iter_kind_kvec: 0,
+        iter_kind_bvec: 0,
+        page_size_log2: 0,
+        page_offset_base: 0,
+        vmemmap_base: 0,
     };
 }
 

@@ -16,8 +16,8 @@ pub enum LossReason {
     CallTooLarge = 4,
     /// Bytes that never were in user memory (sendfile, splice).
     NotInUserMemory = 5,
-    /// A TLS library call whose bytes could not be taken: no room to put them together, or no trace of its begin.
-    TlsCall = 6,
+    /// Bytes that could not be taken since there was no room to put them together, or no trace of the call's begin.
+    ScratchBusy = 6,
 }
 
 pub const LOSS_REASONS: usize = 7;
@@ -38,5 +38,5 @@ pub const LOSS_NAMES: [&str; LOSS_REASONS] = [
     "process_map_full",
     "call_too_large",
     "not_in_user_memory",
-    "tls_call",
+    "scratch_busy",
 ];

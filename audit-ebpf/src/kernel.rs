@@ -101,6 +101,39 @@ pub fn socket_of(fd: u64) -> Option<Socket> {
     })
 }
 
+/// The stream socket of a `struct socket`.
+#[inline(always)]
+pub fn socket(socket: u64) -> Socket {
+    let at = offsets();
+    let sock: u64 = read(socket, at.socket_sk);
+    Socket {
+        sock,
+        // `struct socket_alloc`: the socket first, its inode behind.
+        inode: read(socket, at.socket_alloc_inode + at.inode_ino),
+        family: read(sock, at.sock_family),
+    }
+}
+
+/// As [`socket`], from the `struct sock` of a call that holds its file.
+#[inline(always)]
+pub fn socket_of_sock(sock: u64) -> Socket {
+    socket(read(sock, offsets().sock_socket))
+}
+
+/// Where a page is mapped; 0, which cannot be read, when this kernel does not say where its pages are.
+#[inline(always)]
+pub fn page_address(page: u64, offset: u64) -> u64 {
+    let at = offsets();
+    if at.page_size_log2 == 0 || page == 0 {
+        return 0;
+    }
+    let first: u64 = read(at.vmemmap_base, 0);
+    let map: u64 = read(at.page_offset_base, 0);
+    map + ((page - first) >> at.page_size_log2 << PAGE_SHIFT) + offset
+}
+
+const PAGE_SHIFT: u32 = 12;
+
 /// How a system call moves bytes.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum Layout {

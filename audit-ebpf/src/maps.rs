@@ -2,6 +2,7 @@
 
 use crate::probes::stream::Scratch;
 use crate::probes::tls::Thread;
+use crate::probes::transport::TransportCall;
 use audit_common::abi::{ARGV_MAX, ConnEvent, ProcessEvent};
 use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls, TlsId, TlsSession};
 use audit_common::loss::LossCounters;
@@ -55,18 +56,37 @@ pub static TLS_SESSIONS: HashMap<TlsId, TlsSession> = HashMap::with_max_entries(
 #[map]
 pub static TLS_VERDICTS: HashMap<TlsId, ConnVerdict> = HashMap::with_max_entries(32 * 1024, 0);
 
-/// Where the TLS programs put data events together. Uprobes can be preempted by one another on a CPU, so a place is not
-/// the CPU's: it is claimed in [`TLS_BUSY`].
+/// Where programs that can be preempted by one another on a CPU (uprobes, fexit) put data events together: a place is
+/// claimed in [`PLACES_BUSY`].
 #[map]
-pub static TLS_DATA: Array<Scratch> = Array::with_max_entries(TLS_PLACES, 0);
+pub static PLACES: Array<Scratch> = Array::with_max_entries(PLACE_COUNT, 0);
 
-/// Which places of [`TLS_DATA`] are in use. An insert that must not find the key is a claim that works without the
-/// atomics that Linux 5.10 lacks.
+/// Which places are in use. An insert that must not find the key is a claim that works without the atomics that Linux
+/// 5.10 lacks.
 #[map]
-pub static TLS_BUSY: HashMap<u32, u32> = HashMap::with_max_entries(2 * TLS_PLACES, 0);
+pub static PLACES_BUSY: HashMap<u32, u32> = HashMap::with_max_entries(2 * PLACE_COUNT, 0);
 
-/// Library calls that can be copied at one moment: more than CPUs are preempted in the middle of one.
-pub const TLS_PLACES: u32 = 64;
+/// Calls that can be copied at one moment: more than are preempted in the middle of it.
+pub const PLACE_COUNT: u32 = 64;
+
+/// Calls of the transport functions that are under way, by thread.
+#[map]
+pub static CALLS: HashMap<u32, TransportCall> = HashMap::with_max_entries(16 * 1024, 0);
+
+/// Index 0 of each: the program that walks on behind that function. The kernel wants programs of one kind, and for fexit
+/// of one function's arguments, in a map.
+#[map]
+pub static TCP_SENDMSG_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static TCP_RECVMSG_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static UNIX_SENDMSG_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static UNIX_RECVMSG_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static TCP_SENDPAGE_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static UNIX_SENDPAGE_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Index 0: the program that walks on in a TLS library call.
 #[map]

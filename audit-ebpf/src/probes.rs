@@ -1,8 +1,11 @@
 //! One file for each hook family.
 
 mod floor;
+mod moved;
+mod place;
 pub mod process;
 mod socket;
 pub mod stream;
 mod syscall;
 pub mod tls;
+pub mod transport;

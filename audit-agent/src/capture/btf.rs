@@ -10,6 +10,8 @@ use thiserror::Error;
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_FUNC: u32 = 12;
 /// Anonymous members inside anonymous members that are followed.
 const NESTING_MAX: u32 = 16;
 
@@ -134,6 +136,48 @@ impl<'a> Btf<'a> {
         Ok(bits / 8)
     }
 
+    /// The first type of `kind` that is called `name`: where it is, and its `info` and third word.
+    fn named(&self, kind: u32, name: &str) -> Option<(usize, u32, u32)> {
+        self.at.iter().skip(1).find_map(|at| {
+            let at = *at as usize;
+            let info = word(self.types, at + 4).ok()?;
+            let found =
+                info >> 24 & 0x1f == kind && self.string(word(self.types, at).ok()?).ok()? == name.as_bytes();
+            found.then(|| word(self.types, at + 8).ok().map(|third| (at, info, third)))?
+        })
+    }
+
+    /// Value of an enumerator of `enum name`.
+    pub fn enumerator(&self, name: &str, enumerator: &str) -> Option<u32> {
+        let (at, info, _) = self.named(KIND_ENUM, name)?;
+        (0..(info & 0xffff) as usize).find_map(|index| {
+            let entry = at + 12 + index * 8;
+            let found = self.string(word(self.types, entry).ok()?).ok()? == enumerator.as_bytes();
+            found.then(|| word(self.types, entry + 4).ok())?
+        })
+    }
+
+    /// How many parameters the kernel function `name` has; None when there is no such function.
+    pub fn parameters(&self, name: &str) -> Option<u32> {
+        let (_, _, prototype) = self.named(KIND_FUNC, name)?;
+        let at = self.type_at(prototype).ok()?;
+        word(self.types, at + 4).ok().map(|info| info & 0xffff)
+    }
+
+    /// Bytes of `struct name`.
+    pub fn size(&self, name: &str) -> Option<u32> {
+        let id = self.structs.get(name.as_bytes())?;
+        word(self.types, self.type_at(*id).ok()? + 8).ok()
+    }
+
+    /// Bytes of the integer that the member at `path` of `struct name` is.
+    pub fn member_size(&self, name: &str, path: &str) -> Option<u32> {
+        let id = self.structs.get(name.as_bytes())?;
+        let member = self.member(*id, path.as_bytes(), 0).ok()??;
+        let at = self.type_at(self.unqualified(member.type_id).ok()?).ok()?;
+        word(self.types, at + 8).ok()
+    }
+
     fn member(&self, type_id: u32, name: &[u8], depth: u32) -> Result<Option<Member>, BtfError> {
         let at = self.type_at(self.unqualified(type_id)?)?;
         let info = word(self.types, at + 4)?;
@@ -244,6 +288,16 @@ mod tests {
         assert_eq!(btf.offset("outer", "a"), Ok(0));
         assert_eq!(btf.offset("outer", "b"), Ok(4));
         assert_eq!(btf.offset("outer", "c.y"), Ok(12));
+    }
+
+    #[test]
+    fn tells_sizes_of_structs_and_members() {
+        let blob = blob();
+        let btf = Btf::parse(&blob).unwrap();
+        assert_eq!(btf.size("outer"), Some(16));
+        assert_eq!(btf.member_size("outer", "b"), Some(4));
+        assert_eq!(btf.parameters("tcp_recvmsg"), None);
+        assert_eq!(btf.enumerator("iter_type", "ITER_UBUF"), None);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 mod offsets;
 mod tls;
+mod transport;
 
 use crate::capture::btf::{Btf, BtfError};
+use crate::config::CapturePath;
 use crate::pipeline::tls::SessionId;
 use audit_common::abi::ConnKey;
 use audit_common::config::{
@@ -25,12 +27,11 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/au
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// Raw tracepoint programs: the program's name is the tracepoint's.
-pub const RAW_TRACEPOINTS: [&str; 5] = [
+pub const RAW_TRACEPOINTS: [&str; 4] = [
     "inet_sock_set_state",
     "sched_process_fork",
     "sched_process_exec",
     "sched_process_exit",
-    "sys_exit",
 ];
 
 #[derive(Debug, Error)]
@@ -96,7 +97,8 @@ pub struct Kernel {
     programs: Ebpf,
     probes: tls::Probes,
     /// Hold the programs that others go over to.
-    _steps: [ProgramArray<MapData>; 2],
+    _steps: Vec<ProgramArray<MapData>>,
+    path: CapturePath,
     events: RingBuf<MapData>,
     processes: HashMap<MapData, u32, u32>,
     listeners: HashMap<MapData, u32, u32>,
@@ -119,22 +121,42 @@ pub fn has_object() -> bool {
 }
 
 impl Kernel {
-    /// Loads and attaches everything; `ring_bytes` is a power of two.
-    pub fn load(ring_bytes: u32) -> Result<Self, LoadError> {
+    /// Loads and attaches everything; `ring_bytes` is a power of two. With [`CapturePath::Auto`] the transport functions are
+    /// taken where this kernel lets them be, else the system calls.
+    pub fn load(ring_bytes: u32, path: CapturePath) -> Result<Self, LoadError> {
         if !has_object() {
             return Err(LoadError::NoObject);
         }
-        let (offsets, syscalls) = (Raw(resolve_offsets()?), Raw(offsets::syscalls()));
+        if path != CapturePath::Auto {
+            return Self::load_path(ring_bytes, path);
+        }
+        Self::load_path(ring_bytes, CapturePath::Fentry).or_else(|error| {
+            tracing::debug!(%error, "the transport functions cannot be attached to, so the system calls are");
+            Self::load_path(ring_bytes, CapturePath::Tracepoint)
+        })
+    }
+
+    /// What bytes are seen by.
+    pub fn path(&self) -> CapturePath {
+        self.path
+    }
+
+    fn load_path(ring_bytes: u32, path: CapturePath) -> Result<Self, LoadError> {
+        let (resolved, recvmsg_parameters) = resolve_offsets()?;
+        let (offsets, syscalls) = (Raw(resolved), Raw(offsets::syscalls()));
         let mut programs = EbpfLoader::new()
             .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SYSCALLS", &syscalls, true)
             .map_max_entries("EVENTS", ring_bytes)
             .load(OBJECT)?;
-        let mut steps = map(&mut programs, "STEPS", ProgramArray::try_from)?;
-        link_steps(&mut programs, &mut steps)?;
         let mut tls_steps = map(&mut programs, "TLS_STEPS", ProgramArray::try_from)?;
         tls::load(&mut programs, &mut tls_steps)?;
+        let mut steps = match path {
+            CapturePath::Fentry => transport::attach(&mut programs, recvmsg_parameters)?,
+            CapturePath::Tracepoint | CapturePath::Auto => vec![attach_syscalls(&mut programs)?],
+        };
+        steps.push(tls_steps);
         attach(&mut programs)?;
         Ok(Self {
             events: map(&mut programs, "EVENTS", RingBuf::try_from)?,
@@ -145,7 +167,8 @@ impl Kernel {
             loss: map(&mut programs, "LOSS", PerCpuArray::try_from)?,
             tls_sessions: map(&mut programs, "TLS_SESSIONS", HashMap::try_from)?,
             tls_verdicts: map(&mut programs, "TLS_VERDICTS", HashMap::try_from)?,
-            _steps: [steps, tls_steps],
+            _steps: steps,
+            path,
             probes: tls::Probes::default(),
             programs,
         })
@@ -274,10 +297,15 @@ pub fn attach_floor() -> Result<Ebpf, LoadError> {
     Ok(programs)
 }
 
-/// Reads the kernel's BTF and gives its memory back before anything else is allocated.
-fn resolve_offsets() -> Result<Offsets, LoadError> {
+/// Reads the kernel's BTF and gives its memory back before anything else is allocated. Gives the number of parameters of
+/// `tcp_recvmsg` too.
+fn resolve_offsets() -> Result<(Offsets, u32), LoadError> {
     let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
-    Ok(offsets::resolve(&Btf::parse(&blob)?)?)
+    let btf = Btf::parse(&blob)?;
+    Ok((
+        offsets::resolve(&btf)?,
+        btf.parameters("tcp_recvmsg").unwrap_or(0),
+    ))
 }
 
 /// Loads the program that copies buffers and makes it the target of the tail calls.
@@ -300,23 +328,35 @@ fn link_steps(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<
 }
 
 fn attach(programs: &mut Ebpf) -> Result<(), LoadError> {
-    for name in RAW_TRACEPOINTS {
-        let program: &mut RawTracePoint = programs
-            .program_mut(name)
-            .and_then(|p| p.try_into().ok())
-            .ok_or(LoadError::Missing(name))?;
-        let attached = program.load().and_then(|()| program.attach(name));
-        attached.map_err(|source| LoadError::Attach { name, source })?;
-    }
+    RAW_TRACEPOINTS
+        .iter()
+        .try_for_each(|name| attach_raw(programs, name))
+}
+
+fn attach_raw(programs: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+    let program: &mut RawTracePoint = programs
+        .program_mut(name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or(LoadError::Missing(name))?;
+    let attached = program.load().and_then(|()| program.attach(name));
+    attached
+        .map(drop)
+        .map_err(|source| LoadError::Attach { name, source })
+}
+
+/// The path that works on every kernel; gives the map of the program that `sys_exit` goes over to.
+fn attach_syscalls(programs: &mut Ebpf) -> Result<ProgramArray<MapData>, LoadError> {
+    let mut steps = map(programs, "STEPS", ProgramArray::try_from)?;
+    link_steps(programs, &mut steps)?;
+    attach_raw(programs, "sys_exit")?;
     let name = "sys_exit_listen";
     let program: &mut TracePoint = programs
         .program_mut(name)
         .and_then(|p| p.try_into().ok())
         .ok_or(LoadError::Missing(name))?;
     let attached = program.load().and_then(|()| program.attach("syscalls", name));
-    attached
-        .map(drop)
-        .map_err(|source| LoadError::Attach { name, source })
+    attached.map_err(|source| LoadError::Attach { name, source })?;
+    Ok(steps)
 }
 
 fn map<T>(

@@ -209,14 +209,22 @@ fn object() -> Check {
 /// Loads and attaches everything, and lets go again.
 #[cfg(feature = "live")]
 fn hooks() -> Check {
-    match crate::capture::live::Kernel::load(1 << 20) {
-        Ok(_) => {
-            let names = crate::capture::live::RAW_TRACEPOINTS.join(", ");
+    use crate::config::CapturePath;
+    match crate::capture::live::Kernel::load(1 << 20, CapturePath::Auto) {
+        Ok(kernel) => {
+            let how = match kernel.path() {
+                CapturePath::Fentry => {
+                    "the transport functions (fentry), so io_uring, sendfile and splice are seen too"
+                }
+                _ => {
+                    "the end of system calls (tracepoint), since this kernel does not let its functions be attached to"
+                }
+            };
             Check::new(
                 "hooks",
                 true,
                 Status::Fail,
-                format!("tracepoint path: {names}, sys_exit_listen attach"),
+                format!("capture at {how}; sockets, processes and TLS libraries attach"),
                 "",
             )
         }

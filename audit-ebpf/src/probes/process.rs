@@ -3,7 +3,7 @@
 use super::socket::watch_process;
 use crate::emit::{Wake, header, send};
 use crate::kernel::{current_task, read};
-use crate::maps::{FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, TLS_THREADS, offsets};
+use crate::maps::{CALLS, FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, TLS_THREADS, offsets};
 use audit_common::abi::{ARGV_MAX, EventKind, PROCESS_LEN};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
@@ -59,6 +59,7 @@ pub fn sched_process_exit(_ctx: RawTracePointContext) -> i32 {
     let pid: u32 = read(task, at.task_tgid);
     let tid: u32 = read(task, at.task_pid);
     let _ = TLS_THREADS.remove(tid);
+    let _ = CALLS.remove(tid);
     if tid == pid {
         let _ = PROCESSES.remove(pid);
         emit(EventKind::Exit, task, 0, 0, 0);

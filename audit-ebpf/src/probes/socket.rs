@@ -43,7 +43,7 @@ pub fn sys_exit_listen(_ctx: TracePointContext) -> u32 {
 
 /// A process that listens goes onto the allow-list; what is known of it stays.
 #[inline(always)]
-fn listens(pid: u32) {
+pub fn listens(pid: u32) {
     // SAFETY: only the presence is looked at.
     if unsafe { PROCESSES.get(pid) }.is_none() {
         watch_process(pid, PROCESS_WATCHED);

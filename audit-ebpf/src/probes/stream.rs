@@ -6,7 +6,7 @@
 //! than the verifier follows. Its state lies in a map, so that each step looks the same to the verifier.
 
 use crate::emit::{Wake, header, lost, send};
-use crate::kernel::read_user;
+use crate::kernel::{page_address, read, read_user};
 use crate::maps::{DATA, STEPS};
 use audit_common::abi::{
     CHUNK_MAX, ConnKey, DATA_LEN, DataEvent, EventKind, FLAG_EOF, FLAG_TX, SHORTFALL_SHIFT, Shortfall,
@@ -14,7 +14,7 @@ use audit_common::abi::{
 use audit_common::config::HEAD_ONLY_LEN;
 use audit_common::loss::LossReason;
 use aya_ebpf::cty::c_void;
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
@@ -22,14 +22,30 @@ use aya_ebpf::programs::RawTracePointContext;
 /// has 33 times as many steps: 8 MiB in one buffer, or 1000 small ones.
 const STEPS_PER_RUN: usize = 32;
 
-/// User memory that a call filled or read from.
+/// Where buffers and their list lie.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum Place {
+    /// `struct iovec`s and buffers in user memory: a system call's own arguments.
+    User,
+    /// `struct iovec`s that the kernel copied, buffers in user memory.
+    KernelList,
+    /// `struct kvec`s and buffers in kernel memory.
+    Kernel,
+    /// `struct bio_vec`s of pages: sendfile, splice.
+    Pages,
+}
+
+/// Memory that a call filled or read from.
 pub struct Memory {
     /// What is left of the current buffer.
     base: u64,
     len: u64,
-    /// The `struct iovec`s that follow.
+    /// The list elements that follow.
     vector: u64,
     count: u64,
+    /// Bytes of the first buffer of the list that are not the call's.
+    skip: u64,
+    place: u64,
 }
 
 impl Memory {
@@ -40,16 +56,34 @@ impl Memory {
             len,
             vector: 0,
             count: 0,
+            skip: 0,
+            place: Place::User as u64,
+        }
+    }
+
+    /// One page of the kernel, or a part of it.
+    #[inline(always)]
+    pub fn page(page: u64, offset: u64, len: u64) -> Self {
+        Self {
+            place: Place::Pages as u64,
+            ..Self::buffer(page_address(page, offset), len)
         }
     }
 
     #[inline(always)]
     pub fn vector(vector: u64, count: u64) -> Self {
+        Self::list(vector, count, 0, Place::User)
+    }
+
+    #[inline(always)]
+    pub fn list(vector: u64, count: u64, skip: u64, place: Place) -> Self {
         Self {
             base: 0,
             len: 0,
             vector,
             count,
+            skip,
+            place: place as u64,
         }
     }
 
@@ -57,6 +91,38 @@ impl Memory {
     #[inline(always)]
     pub fn message(header: u64) -> Self {
         Self::vector(read_user(header + 16), read_user(header + 24))
+    }
+
+    #[inline(always)]
+    fn in_kernel(&self) -> bool {
+        self.place == Place::Kernel as u64 || self.place == Place::Pages as u64
+    }
+
+    /// Goes on to the next buffer of the list; false when it was the last.
+    #[inline(always)]
+    fn next_buffer(&mut self) -> bool {
+        if self.count == 0 {
+            return false;
+        }
+        let at = self.vector;
+        if self.place == Place::User as u64 {
+            self.base = read_user(at);
+            self.len = read_user(at + 8);
+        } else if self.place == Place::Pages as u64 {
+            // `struct bio_vec`: page 8, length 4, offset 4.
+            self.base = page_address(read(at, 0), u64::from(read::<u32>(at, 12)));
+            self.len = u64::from(read::<u32>(at, 8));
+        } else {
+            self.base = read(at, 0);
+            self.len = read(at, 8);
+        }
+        let skip = self.skip.min(self.len);
+        self.base += skip;
+        self.len -= skip;
+        self.skip = 0;
+        self.vector += 16;
+        self.count -= 1;
+        true
     }
 }
 
@@ -203,7 +269,7 @@ impl Scratch {
             return false;
         }
         if self.cursor.memory.len == 0 {
-            return self.cursor.next_buffer();
+            return self.cursor.memory.next_buffer();
         }
         let len = self
             .cursor
@@ -256,22 +322,13 @@ impl Scratch {
         }
         // SAFETY: `held` and `len` were just bounded so that the destination lies within the payload.
         let to = unsafe { (&raw mut self.payload).cast::<u8>().add(held as usize) };
-        // SAFETY: the destination has room for `len` bytes; the helper checks the source.
-        unsafe { bpf_probe_read_user(to.cast(), len as u32, from as *const c_void) == 0 }
-    }
-}
-
-impl Cursor {
-    #[inline(always)]
-    fn next_buffer(&mut self) -> bool {
-        if self.memory.count == 0 {
-            return false;
+        let (to, len, from) = (to.cast(), len as u32, from as *const c_void);
+        if self.cursor.memory.in_kernel() {
+            // SAFETY: the destination has room for `len` bytes; the helper checks the source.
+            return unsafe { bpf_probe_read_kernel(to, len, from) == 0 };
         }
-        self.memory.base = read_user(self.memory.vector);
-        self.memory.len = read_user(self.memory.vector + 8);
-        self.memory.vector += 16;
-        self.memory.count -= 1;
-        true
+        // SAFETY: as above, with the user-memory helper.
+        unsafe { bpf_probe_read_user(to, len, from) == 0 }
     }
 }
 

@@ -3,20 +3,17 @@
 //! One program at the end of every system call: the arguments are still in `pt_regs`, the result is known,
 //! and no state has to be kept between entry and exit. What is not a watched process costs one look-up.
 
+use super::moved::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, watched};
 use super::process::mapped;
-use super::socket::{connection, verdict};
-use super::stream::{Call, Memory, claim};
-use super::tls::socket_used;
+use super::stream::Memory;
 use crate::kernel::{Layout, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
 use crate::maps::{DATA, PROCESSES, STEPS, syscalls};
-use audit_common::abi::{ConnKey, EventKind, FLAG_TX, Shortfall};
-use audit_common::config::{ConnState, PROCESS_TLS, Verdict};
+use audit_common::abi::Shortfall;
+use audit_common::config::PROCESS_TLS;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
-const MSG_PEEK: u64 = 2;
-const MSG_TRUNC: u64 = 0x20;
 /// `struct mmsghdr`s of one sendmmsg or recvmmsg that are read.
 const MESSAGES_PER_CALL: u64 = 64;
 
@@ -58,55 +55,6 @@ fn library_mapped(regs: u64) {
     }
 }
 
-/// What a call did with the socket behind its descriptor.
-struct Moved {
-    key: ConnKey,
-    verdict: u32,
-    state: &'static mut ConnState,
-}
-
-/// The connection behind `fd`; None when its bytes are not wanted.
-#[inline(always)]
-fn watched(fd: u64, sent: bool, bytes: u64, tls: bool) -> Option<Moved> {
-    let socket = socket_of(fd)?;
-    let state = connection(&socket)?;
-    let key = ConnKey {
-        sock: socket.sock,
-        generation: state.generation,
-    };
-    if tls && bytes != 0 {
-        socket_used(key, sent);
-    }
-    let verdict = verdict(socket.sock, state);
-    if verdict == Verdict::Ignore as u32 {
-        return None;
-    }
-    if verdict == Verdict::Counted as u32 {
-        claim(counter(state, sent), bytes);
-        return None;
-    }
-    Some(Moved { key, verdict, state })
-}
-
-#[inline(always)]
-fn counter(state: &mut ConnState, sent: bool) -> &mut u64 {
-    if sent {
-        &mut state.tx_bytes
-    } else {
-        &mut state.rx_bytes
-    }
-}
-
-#[inline(always)]
-fn call_of(moved: &Moved, sent: bool) -> Call {
-    Call {
-        kind: EventKind::Data,
-        key: moved.key,
-        flags: if sent { FLAG_TX } else { 0 },
-        head_only: moved.verdict == Verdict::HeadOnly as u32,
-    }
-}
-
 /// A call of a watched process returned `result`.
 #[inline(always)]
 fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: bool) {
@@ -118,7 +66,7 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
         Layout::Message => syscall_argument(regs, 2),
         _ => 0,
     };
-    if !sent && flags & MSG_PEEK != 0 {
+    if !sent && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
     let second = syscall_argument(regs, 1);
@@ -128,7 +76,8 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     } else {
         result
     };
-    let Some(moved) = watched(syscall_argument(regs, 0), sent, bytes, tls) else {
+    let socket = socket_of(syscall_argument(regs, 0));
+    let Some(mut moved) = socket.and_then(|socket| watched(&socket, sent, bytes, tls)) else {
         return;
     };
     let Some(scratch) = DATA.get_ptr_mut(0) else {
@@ -136,15 +85,15 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     };
     // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
     let scratch = unsafe { &mut *scratch };
-    let call = call_of(&moved, sent);
+    let call = moved.call(sent);
     if result == 0 {
         // A read of nothing is the end of the stream, except into an empty buffer.
         if !sent && layout == Layout::Buffer && syscall_argument(regs, 2) != 0 {
-            call.end_of_stream(scratch, moved.state.rx_bytes);
+            call.end_of_stream(scratch, moved.received());
         }
         return;
     }
-    let offset = claim(counter(moved.state, sent), bytes);
+    let offset = moved.claim(sent, bytes);
     let memory = match layout {
         Layout::Opaque => return call.missing(scratch, offset, bytes, Shortfall::NotInUserMemory),
         Layout::Buffer if !sent && flags & MSG_TRUNC != 0 => {
@@ -167,17 +116,22 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
 /// `splice(fd_in, off_in, fd_out, ...)`: either end may be the socket.
 #[inline(always)]
 fn spliced(regs: u64, result: u64) {
-    let into = syscall_argument(regs, 2);
-    let received = socket_of(syscall_argument(regs, 0)).is_some();
-    let fd = if received { syscall_argument(regs, 0) } else { into };
-    let (Some(moved), Some(scratch)) = (watched(fd, !received, result, false), DATA.get_ptr_mut(0)) else {
+    let from = socket_of(syscall_argument(regs, 0));
+    let received = from.is_some();
+    let Some(socket) = from.or_else(|| socket_of(syscall_argument(regs, 2))) else {
+        return;
+    };
+    let (Some(mut moved), Some(scratch)) = (watched(&socket, !received, result, false), DATA.get_ptr_mut(0))
+    else {
         return;
     };
     if result != 0 {
-        let offset = claim(counter(moved.state, !received), result);
+        let offset = moved.claim(!received, result);
         // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
         let scratch = unsafe { &mut *scratch };
-        call_of(&moved, !received).missing(scratch, offset, result, Shortfall::NotInUserMemory);
+        moved
+            .call(!received)
+            .missing(scratch, offset, result, Shortfall::NotInUserMemory);
     }
 }
 

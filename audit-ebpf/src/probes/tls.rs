@@ -5,18 +5,16 @@
 //! where the program moves the ciphertext itself (memory BIOs), to the one that the thread read last before. Never: a
 //! guess between two sockets; what is contradictory is sent as it is, and userspace declares it.
 
+use super::place;
 use super::stream::{Call, Memory, claim};
 use crate::emit::{Wake, header, lost, now, send};
 use crate::kernel::read_user;
-use crate::maps::{
-    PROCESSES, TLS_BUSY, TLS_DATA, TLS_PLACES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS,
-};
+use crate::maps::{PROCESSES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS};
 use audit_common::abi::{
     ConnKey, EventKind, FLAG_INSIDE, FLAG_JOINED, FLAG_TX, Shortfall, TLS_LEN, TlsEvent,
 };
 use audit_common::config::{TlsId, TlsSession as Session, Verdict};
 use audit_common::loss::LossReason;
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -40,7 +38,7 @@ pub struct Thread {
     /// The socket that was read last outside of a call, and which object was handed its bytes.
     last: ConnKey,
     taken_by: u64,
-    /// Place in `TLS_DATA` while a call's bytes are copied.
+    /// Place in `PLACES` while a call's bytes are copied.
     place: u64,
 }
 
@@ -117,7 +115,7 @@ fn enter(object: u64, buffer: u64, length_at: u64) {
     thread.buffer = buffer;
     thread.length_at = length_at;
     if TLS_THREADS.insert(tid(), thread, 0).is_err() {
-        lost(LossReason::TlsCall, 0);
+        lost(LossReason::ScratchBusy, 0);
     }
 }
 
@@ -307,17 +305,12 @@ fn moved(
     if verdict == Verdict::Ignore as u32 {
         return;
     }
-    let Some(place) = claim_place() else {
+    let Some((place, scratch)) = place::claim() else {
         // The next event's offset shows the hole.
-        lost(LossReason::TlsCall, bytes);
+        lost(LossReason::ScratchBusy, bytes);
         return;
     };
     thread.place = u64::from(place);
-    let Some(scratch) = TLS_DATA.get_ptr_mut(place) else {
-        return;
-    };
-    // SAFETY: the place is this thread's until it is released.
-    let scratch = unsafe { &mut *scratch };
     let joined = if session.joined != 0 { FLAG_JOINED } else { 0 };
     let call = Call {
         kind: EventKind::TlsData,
@@ -332,7 +325,7 @@ fn moved(
     // SAFETY: the map holds programs of this type only. It comes back only when it fails.
     let _ = unsafe { TLS_STEPS.tail_call(ctx, 0) };
     call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
-    let _ = TLS_BUSY.remove(place);
+    place::release(place);
 }
 
 /// The walk of a library call; not attached to anything, the return probes go over to it.
@@ -343,31 +336,16 @@ pub fn tls_steps(ctx: RetProbeContext) -> u32 {
     };
     // SAFETY: as in `socket_used`.
     let place = unsafe { (*thread).place } as u32;
-    let Some(scratch) = TLS_DATA.get_ptr_mut(place) else {
+    let Some(scratch) = place::at(place) else {
         return 0;
     };
-    // SAFETY: the place is this thread's until it is released.
-    let scratch = unsafe { &mut *scratch };
     if !scratch.walk() {
         // SAFETY: the map holds programs of this type only. It comes back only when the chain is at its end.
         let _ = unsafe { TLS_STEPS.tail_call(&ctx, 0) };
     }
     scratch.finish();
-    let _ = TLS_BUSY.remove(place);
+    place::release(place);
     0
-}
-
-/// A place in `TLS_DATA` that no other thread uses.
-#[inline(always)]
-fn claim_place() -> Option<u32> {
-    const TRIES: u32 = 4;
-    for attempt in 0..TRIES {
-        let place = (tid() + attempt) % TLS_PLACES;
-        if TLS_BUSY.insert(place, 1, u64::from(BPF_NOEXIST)).is_ok() {
-            return Some(place);
-        }
-    }
-    None
 }
 
 #[inline(always)]

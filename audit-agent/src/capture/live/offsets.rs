@@ -3,13 +3,16 @@
 //! In: a BTF index. Out: [`Offsets`], or which member this kernel lacks.
 
 use crate::capture::btf::{Btf, BtfError};
-use audit_common::config::{Offsets, Syscalls};
+use audit_common::config::{NO_KIND, Offsets, Syscalls};
+use std::io::{BufRead, BufReader};
 
 /// Resolves every member that the programs read.
 pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
     let of = |name, path| btf.offset(name, path);
     let sock = |member: &str| btf.offset("sock", &format!("__sk_common.{member}"));
     let (regs_nr, regs_arg) = registers(btf)?;
+    let mut offsets = Offsets::ZERO;
+    transport(btf, &mut offsets)?;
     Ok(Offsets {
         regs_nr,
         regs_arg,
@@ -45,7 +48,64 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         pid_nr: of("pid", "numbers")? + of("upid", "nr")?,
         cred_uid: of("cred", "uid")?,
         bprm_filename: of("linux_binprm", "filename")?,
+        ..offsets
     })
+}
+
+/// What the programs at the transport functions read besides.
+fn transport(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
+    let of = |name, path| btf.offset(name, path);
+    let either = |new, old| of("iov_iter", new).or_else(|_| of("iov_iter", old));
+    let kind = |name| btf.enumerator("iter_type", name).unwrap_or(NO_KIND);
+    offsets.sock_socket = of("sock", "sk_socket")?;
+    offsets.socket_alloc_inode = of("socket_alloc", "vfs_inode")?;
+    offsets.msghdr_iter = of("msghdr", "msg_iter")?;
+    offsets.iter_type = either("iter_type", "type")?;
+    offsets.iter_type_len = btf.member_size("iov_iter", "iter_type").map_or(4, |_| 1);
+    offsets.iter_offset = of("iov_iter", "iov_offset")?;
+    offsets.iter_segments = of("iov_iter", "nr_segs")?;
+    offsets.iter_vector = either("__iov", "iov")?;
+    offsets.iter_ubuf = of("iov_iter", "ubuf").unwrap_or(offsets.iter_vector);
+    offsets.iter_kind_ubuf = kind("ITER_UBUF");
+    offsets.iter_kind_iovec = kind("ITER_IOVEC");
+    offsets.iter_kind_kvec = kind("ITER_KVEC");
+    offsets.iter_kind_bvec = kind("ITER_BVEC");
+    pages(btf, offsets);
+    Ok(())
+}
+
+/// On x86-64 all pages and their descriptions are mapped in two ranges whose begins are variables of the kernel. Where they
+/// are not found, bytes that are only in pages are declared missing.
+fn pages(btf: &Btf<'_>, offsets: &mut Offsets) {
+    let size = btf.size("page").filter(|size| size.is_power_of_two());
+    let (Some(size), [Some(page_offset_base), Some(vmemmap_base)]) =
+        (size, variables(["page_offset_base", "vmemmap_base"]))
+    else {
+        return;
+    };
+    offsets.page_size_log2 = size.trailing_zeros();
+    offsets.page_offset_base = page_offset_base;
+    offsets.vmemmap_base = vmemmap_base;
+}
+
+/// Addresses of the kernel's variables; 0 for all where they are hidden (`kernel.kptr_restrict`).
+fn variables(names: [&str; 2]) -> [Option<u64>; 2] {
+    let mut found = [None; 2];
+    let Ok(file) = std::fs::File::open("/proc/kallsyms") else {
+        return found;
+    };
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        let mut words = line.split(' ');
+        let (address, name) = (words.next(), words.nth(1));
+        if let Some(index) = names.iter().position(|wanted| name == Some(wanted)) {
+            let address = address.and_then(|text| u64::from_str_radix(text, 16).ok());
+            found[index] = address.filter(|address| *address != 0);
+        }
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    found
 }
 
 /// System call number and arguments in `struct pt_regs`, which are still there when the call returns.

@@ -1,0 +1,77 @@
+//! A call that moved bytes of a stream socket, however it was seen.
+//!
+//! In: a socket, a direction, a number of bytes. Out: the connection's state when its bytes are wanted. Never: a byte that
+//! is not counted, unless its connection is ignored.
+
+use super::socket::{connection, verdict};
+use super::stream::{Call, claim};
+use super::tls::socket_used;
+use crate::kernel::Socket;
+use audit_common::abi::{ConnKey, EventKind, FLAG_TX};
+use audit_common::config::{ConnState, Verdict};
+
+/// The bytes stay in the socket: they will be received again.
+pub const MSG_PEEK: u64 = 2;
+/// The bytes are discarded, not copied.
+pub const MSG_TRUNC: u64 = 0x20;
+/// Not the stream, but what became of earlier sends.
+pub const MSG_ERRQUEUE: u64 = 0x2000;
+
+/// What a call did with a socket.
+pub struct Moved {
+    key: ConnKey,
+    verdict: u32,
+    state: &'static mut ConnState,
+}
+
+/// The connection of `socket`; None when its bytes are not wanted. `tls`: the process has a TLS library that is probed.
+#[inline(always)]
+pub fn watched(socket: &Socket, sent: bool, bytes: u64, tls: bool) -> Option<Moved> {
+    let state = connection(socket)?;
+    let key = ConnKey {
+        sock: socket.sock,
+        generation: state.generation,
+    };
+    if tls && bytes != 0 {
+        socket_used(key, sent);
+    }
+    let verdict = verdict(socket.sock, state);
+    if verdict == Verdict::Ignore as u32 {
+        return None;
+    }
+    let mut moved = Moved { key, verdict, state };
+    if verdict == Verdict::Counted as u32 {
+        moved.claim(sent, bytes);
+        return None;
+    }
+    Some(moved)
+}
+
+impl Moved {
+    /// Takes `bytes` of the stream for this call and gives the offset of the first.
+    #[inline(always)]
+    pub fn claim(&mut self, sent: bool, bytes: u64) -> u64 {
+        let counter = if sent {
+            &mut self.state.tx_bytes
+        } else {
+            &mut self.state.rx_bytes
+        };
+        claim(counter, bytes)
+    }
+
+    /// Bytes received so far.
+    #[inline(always)]
+    pub fn received(&self) -> u64 {
+        self.state.rx_bytes
+    }
+
+    #[inline(always)]
+    pub fn call(&self, sent: bool) -> Call {
+        Call {
+            kind: EventKind::Data,
+            key: self.key,
+            flags: if sent { FLAG_TX } else { 0 },
+            head_only: self.verdict == Verdict::HeadOnly as u32,
+        }
+    }
+}

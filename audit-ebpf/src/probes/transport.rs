@@ -1,0 +1,399 @@
+//! Bytes that watched processes receive and send, seen at the functions of TCP and of unix streams.
+//!
+//! In: entry and return of the kernel's functions, by fentry and fexit (or kprobe and kretprobe). Out: the same data events
+//! as the system call path. Whoever calls them is seen: system calls, io_uring, sendfile. Other system calls cost nothing.
+//! What the call will work on is noted at its begin, since the kernel moves the `iov_iter` along.
+
+use super::moved::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, watched};
+use super::place;
+use super::process::mapped;
+use super::socket::listens;
+use super::stream::{Memory, Place};
+use crate::emit::lost;
+use crate::kernel::{read, socket, socket_of_sock};
+use crate::maps::{
+    CALLS, PROCESSES, TCP_RECVMSG_STEPS, TCP_SENDMSG_STEPS, TCP_SENDPAGE_STEPS, UNIX_RECVMSG_STEPS,
+    UNIX_SENDMSG_STEPS, UNIX_SENDPAGE_STEPS, offsets,
+};
+use audit_common::abi::Shortfall;
+use audit_common::config::PROCESS_TLS;
+use audit_common::loss::LossReason;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::{fentry, fexit};
+use aya_ebpf::maps::ProgramArray;
+use aya_ebpf::programs::{FEntryContext, FExitContext};
+
+/// A call of a transport function that is under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TransportCall {
+    /// `struct sock *`, or `struct socket *` for a unix stream; 0 when no call is under way.
+    socket: u64,
+    /// `struct msghdr *`, or `struct page *`.
+    what: u64,
+    kind: u64,
+    flags: u64,
+    /// Bytes that the caller asked for.
+    wanted: u64,
+    /// The iterator at the call's begin.
+    vector: u64,
+    segments: u64,
+    offset: u64,
+    place: u64,
+}
+
+/// What a transport function works on.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Work {
+    /// A `struct msghdr`.
+    Message,
+    /// A page (before Linux 6.5).
+    Page,
+    /// A pipe: the bytes are not looked at.
+    Pipe,
+}
+
+/// Kinds of [`TransportCall`].
+const OPAQUE: u64 = 0;
+const UBUF: u64 = 1;
+const IOVEC: u64 = 2;
+const KVEC: u64 = 3;
+const BVEC: u64 = 4;
+const PAGE: u64 = 5;
+
+#[inline(always)]
+fn tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// `PROCESS_*` flags of the current process, 0 when it is not watched.
+#[inline(always)]
+fn process() -> u32 {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: a copy of one word is read.
+    unsafe { PROCESSES.get(pid) }.copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn enter(work: Work, socket: u64, what: u64, offset: u64, wanted: u64, flags: u64) {
+    if process() == 0 {
+        return;
+    }
+    let kind = if matches!(work, Work::Page) { PAGE } else { OPAQUE };
+    let call = TransportCall {
+        socket,
+        what,
+        kind,
+        flags,
+        wanted,
+        vector: 0,
+        segments: 0,
+        offset,
+        place: 0,
+    };
+    if CALLS.insert(tid(), call, 0).is_err() {
+        lost(LossReason::ScratchBusy, 0);
+        return;
+    }
+    if !matches!(work, Work::Message) {
+        return;
+    }
+    // Read back: what came from the context is a typed pointer to the verifier, and a number when it comes from a map.
+    if let Some(call) = CALLS.get_ptr_mut(tid()) {
+        // SAFETY: map values stay readable while the program runs, and only this thread uses its own.
+        unsafe { &mut *call }.read_iterator();
+    }
+}
+
+impl TransportCall {
+    /// Notes what `msg->msg_iter` points to.
+    #[inline(always)]
+    fn read_iterator(&mut self) {
+        let at = offsets();
+        let iterator = self.what + u64::from(at.msghdr_iter);
+        let kind = if at.iter_type_len == 1 {
+            u32::from(read::<u8>(iterator, at.iter_type))
+        } else {
+            read::<u32>(iterator, at.iter_type) & !1
+        };
+        self.offset = read(iterator, at.iter_offset);
+        self.segments = read(iterator, at.iter_segments);
+        self.vector = read(iterator, at.iter_vector);
+        self.kind = match kind {
+            k if k == at.iter_kind_ubuf => {
+                self.vector = read(iterator, at.iter_ubuf);
+                UBUF
+            }
+            k if k == at.iter_kind_iovec => IOVEC,
+            k if k == at.iter_kind_kvec => KVEC,
+            k if k == at.iter_kind_bvec => BVEC,
+            _ => OPAQUE,
+        };
+    }
+
+    /// The memory that `bytes` bytes came from or went to.
+    #[inline(always)]
+    fn memory(&self, bytes: u64) -> Option<Memory> {
+        let list = |place| Some(Memory::list(self.vector, self.segments, self.offset, place));
+        match self.kind {
+            UBUF => Some(Memory::buffer(self.vector + self.offset, bytes)),
+            IOVEC => list(Place::KernelList),
+            KVEC => list(Place::Kernel),
+            BVEC => list(Place::Pages),
+            PAGE => Some(Memory::page(self.what, self.offset, bytes)),
+            _ => None,
+        }
+    }
+}
+
+/// A call returned `result`. `unix`: its first argument was a `struct socket`.
+#[inline(always)]
+fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sent: bool, unix: bool) {
+    let Some(call) = CALLS.get_ptr_mut(tid()) else {
+        return;
+    };
+    // SAFETY: as in `enter`.
+    let call = unsafe { &mut *call };
+    let of = call.socket;
+    call.socket = 0;
+    if of == 0 || result < 0 || !sent && call.flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return;
+    }
+    let bytes = result as u64;
+    let socket = if unix { socket(of) } else { socket_of_sock(of) };
+    let Some(mut moved) = watched(&socket, sent, bytes, process() & PROCESS_TLS != 0) else {
+        return;
+    };
+    if bytes == 0 && (sent || call.wanted == 0) {
+        return;
+    }
+    let offset = if bytes == 0 {
+        moved.received()
+    } else {
+        moved.claim(sent, bytes)
+    };
+    let Some((place, scratch)) = place::claim() else {
+        // The next event's offset shows the hole.
+        lost(LossReason::ScratchBusy, bytes);
+        return;
+    };
+    call.place = u64::from(place);
+    let order = moved.call(sent);
+    if bytes == 0 {
+        order.end_of_stream(scratch, offset);
+    } else if !sent && call.flags & MSG_TRUNC != 0 {
+        order.missing(scratch, offset, bytes, Shortfall::Discarded);
+    } else if let (Some(memory), Some(steps)) = (call.memory(bytes), steps) {
+        order.prepare(scratch, offset, memory, bytes);
+        // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+        let _ = unsafe { steps.tail_call(ctx, 0) };
+        order.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
+    } else {
+        order.missing(scratch, offset, bytes, Shortfall::NotInUserMemory);
+    }
+    place::release(place);
+}
+
+/// Goes on copying behind [`leave`].
+#[inline(always)]
+fn walk<C: EbpfContext>(ctx: &C, steps: &ProgramArray) {
+    let Some(call) = CALLS.get_ptr_mut(tid()) else {
+        return;
+    };
+    // SAFETY: as in `enter`.
+    let place = unsafe { (*call).place } as u32;
+    let Some(scratch) = place::at(place) else { return };
+    if !scratch.walk() {
+        // SAFETY: the map holds programs of this type only. It comes back only when the chain is at its end.
+        let _ = unsafe { steps.tail_call(ctx, 0) };
+    }
+    scratch.finish();
+    place::release(place);
+}
+
+/// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`
+#[fentry(function = "tcp_sendmsg")]
+pub fn enter_tcp_sendmsg(ctx: FEntryContext) -> i32 {
+    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), 0);
+    0
+}
+
+#[fexit(function = "tcp_sendmsg")]
+pub fn leave_tcp_sendmsg(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(3);
+    leave(&ctx, Some(&TCP_SENDMSG_STEPS), result.into(), true, false);
+    0
+}
+
+#[fexit(function = "tcp_sendmsg")]
+pub fn steps_tcp_sendmsg(ctx: FExitContext) -> i32 {
+    walk(&ctx, &TCP_SENDMSG_STEPS);
+    0
+}
+
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, since Linux 5.19
+#[fentry(function = "tcp_recvmsg")]
+pub fn enter_tcp_recvmsg(ctx: FEntryContext) -> i32 {
+    let flags: i32 = ctx.arg(3);
+    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
+    0
+}
+
+#[fexit(function = "tcp_recvmsg")]
+pub fn leave_tcp_recvmsg(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(5);
+    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
+    0
+}
+
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int nonblock, int flags, int *addr_len)`
+#[fentry(function = "tcp_recvmsg")]
+pub fn enter_tcp_recvmsg_nonblock(ctx: FEntryContext) -> i32 {
+    let flags: i32 = ctx.arg(4);
+    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
+    0
+}
+
+#[fexit(function = "tcp_recvmsg")]
+pub fn leave_tcp_recvmsg_nonblock(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(6);
+    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
+    0
+}
+
+#[fexit(function = "tcp_recvmsg")]
+pub fn steps_tcp_recvmsg(ctx: FExitContext) -> i32 {
+    walk(&ctx, &TCP_RECVMSG_STEPS);
+    0
+}
+
+/// `int unix_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
+#[fentry(function = "unix_stream_sendmsg")]
+pub fn enter_unix_sendmsg(ctx: FEntryContext) -> i32 {
+    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), 0);
+    0
+}
+
+#[fexit(function = "unix_stream_sendmsg")]
+pub fn leave_unix_sendmsg(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(3);
+    leave(&ctx, Some(&UNIX_SENDMSG_STEPS), result.into(), true, true);
+    0
+}
+
+#[fexit(function = "unix_stream_sendmsg")]
+pub fn steps_unix_sendmsg(ctx: FExitContext) -> i32 {
+    walk(&ctx, &UNIX_SENDMSG_STEPS);
+    0
+}
+
+/// `int unix_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`
+#[fentry(function = "unix_stream_recvmsg")]
+pub fn enter_unix_recvmsg(ctx: FEntryContext) -> i32 {
+    let flags: i32 = ctx.arg(3);
+    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
+    0
+}
+
+#[fexit(function = "unix_stream_recvmsg")]
+pub fn leave_unix_recvmsg(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(4);
+    leave(&ctx, Some(&UNIX_RECVMSG_STEPS), result.into(), false, true);
+    0
+}
+
+#[fexit(function = "unix_stream_recvmsg")]
+pub fn steps_unix_recvmsg(ctx: FExitContext) -> i32 {
+    walk(&ctx, &UNIX_RECVMSG_STEPS);
+    0
+}
+
+/// `int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`, before Linux 6.5
+#[fentry(function = "tcp_sendpage")]
+pub fn enter_tcp_sendpage(ctx: FEntryContext) -> i32 {
+    let offset: i32 = ctx.arg(2);
+    enter(Work::Page, ctx.arg(0), ctx.arg(1), offset as u64, ctx.arg(3), 0);
+    0
+}
+
+#[fexit(function = "tcp_sendpage")]
+pub fn leave_tcp_sendpage(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(5);
+    leave(&ctx, Some(&TCP_SENDPAGE_STEPS), result.into(), true, false);
+    0
+}
+
+#[fexit(function = "tcp_sendpage")]
+pub fn steps_tcp_sendpage(ctx: FExitContext) -> i32 {
+    walk(&ctx, &TCP_SENDPAGE_STEPS);
+    0
+}
+
+/// `ssize_t unix_stream_sendpage(struct socket *, struct page *page, int offset, size_t size, int flags)`, before Linux 6.5
+#[fentry(function = "unix_stream_sendpage")]
+pub fn enter_unix_sendpage(ctx: FEntryContext) -> i32 {
+    let offset: i32 = ctx.arg(2);
+    enter(Work::Page, ctx.arg(0), ctx.arg(1), offset as u64, ctx.arg(3), 0);
+    0
+}
+
+#[fexit(function = "unix_stream_sendpage")]
+pub fn leave_unix_sendpage(ctx: FExitContext) -> i32 {
+    leave(&ctx, Some(&UNIX_SENDPAGE_STEPS), ctx.arg(5), true, true);
+    0
+}
+
+#[fexit(function = "unix_stream_sendpage")]
+pub fn steps_unix_sendpage(ctx: FExitContext) -> i32 {
+    walk(&ctx, &UNIX_SENDPAGE_STEPS);
+    0
+}
+
+/// `ssize_t tcp_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe, size_t len, unsigned int flags)`
+#[fentry(function = "tcp_splice_read")]
+pub fn enter_tcp_splice_read(ctx: FEntryContext) -> i32 {
+    enter(Work::Pipe, ctx.arg(0), ctx.arg(2), 0, ctx.arg(3), 0);
+    0
+}
+
+#[fexit(function = "tcp_splice_read")]
+pub fn leave_tcp_splice_read(ctx: FExitContext) -> i32 {
+    leave(&ctx, None, ctx.arg(5), false, true);
+    0
+}
+
+/// `ssize_t unix_stream_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe, size_t size, unsigned int)`
+#[fentry(function = "unix_stream_splice_read")]
+pub fn enter_unix_splice_read(ctx: FEntryContext) -> i32 {
+    enter(Work::Pipe, ctx.arg(0), ctx.arg(2), 0, ctx.arg(3), 0);
+    0
+}
+
+#[fexit(function = "unix_stream_splice_read")]
+pub fn leave_unix_splice_read(ctx: FExitContext) -> i32 {
+    leave(&ctx, None, ctx.arg(5), false, true);
+    0
+}
+
+/// `int __sys_listen(int fd, int backlog)`: unix sockets have no state tracepoint.
+#[fexit(function = "__sys_listen")]
+pub fn leave_listen(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(2);
+    if result == 0 {
+        listens((bpf_get_current_pid_tgid() >> 32) as u32);
+    }
+    0
+}
+
+/// `unsigned long vm_mmap_pgoff(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long
+/// flag, unsigned long pgoff)`: a file that is mapped to be executed may be a TLS library.
+#[fexit(function = "vm_mmap_pgoff")]
+pub fn leave_vm_mmap_pgoff(ctx: FExitContext) -> i32 {
+    const PROT_EXEC: u64 = 4;
+    let (file, protection): (u64, u64) = (ctx.arg(0), ctx.arg(3));
+    if file != 0 && protection & PROT_EXEC != 0 && process() != 0 {
+        mapped();
+    }
+    0
+}
