@@ -26,7 +26,7 @@ pub enum ConfigError {
 }
 
 /// Where the bytes are seen.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum CapturePath {
     /// The first of the others that this kernel has.

@@ -174,6 +174,17 @@ impl Kernel {
         })
     }
 
+    /// Name and, since Linux 5.16, the number of instructions that the verifier looked at of every loaded program.
+    pub fn programs(&self) -> Vec<(String, Option<u32>)> {
+        let loaded = self.programs.programs().filter_map(|(name, program)| {
+            let info = program.info().ok()?;
+            Some((name.to_owned(), info.verified_instruction_count()))
+        });
+        let mut programs: Vec<_> = loaded.collect();
+        programs.sort();
+        programs
+    }
+
     /// Becomes readable when the kernel side thinks that reading is worth it.
     pub fn readiness(&self) -> BorrowedFd<'_> {
         self.events.as_fd()

@@ -1,6 +1,7 @@
 //! `audit-agent doctor`: what this host lets the agent see, and what to do about the rest.
 
 use super::{Place, pretty::harmless};
+use crate::config::CapturePath;
 use crate::host::{models, sockets};
 use serde::Serialize;
 use std::fs;
@@ -14,6 +15,9 @@ pub struct Args {
     /// Print the checks as JSON
     #[arg(long)]
     json: bool,
+    /// The capture path to try
+    #[arg(long, value_enum, default_value_t)]
+    path: CapturePath,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -31,6 +35,9 @@ struct Check {
     detail: String,
     /// What to do; empty when nothing is to be done.
     remedy: &'static str,
+    /// Of a loaded program, where the kernel counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_instructions: Option<u32>,
 }
 
 impl Check {
@@ -47,6 +54,7 @@ impl Check {
             status,
             detail: detail.into(),
             remedy: if good { "" } else { remedy },
+            verified_instructions: None,
         }
     }
 }
@@ -62,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         object(),
         directory(&args.place.dir),
     ];
-    checks.push(hooks());
+    checks.extend(hooks(args.path));
     checks.extend(servers());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&checks)?);
@@ -206,47 +214,61 @@ fn object() -> Check {
     )
 }
 
-/// Loads and attaches everything, and lets go again.
+/// Loads and attaches everything, says what the verifier made of it, and lets go again.
 #[cfg(feature = "live")]
-fn hooks() -> Check {
-    use crate::config::CapturePath;
-    match crate::capture::live::Kernel::load(1 << 20, CapturePath::Auto) {
-        Ok(kernel) => {
-            let how = match kernel.path() {
-                CapturePath::Fentry => {
-                    "the transport functions (fentry), so io_uring, sendfile and splice are seen too"
-                }
-                _ => {
-                    "the end of system calls (tracepoint), since this kernel does not let its functions be attached to"
-                }
-            };
-            Check::new(
+fn hooks(path: CapturePath) -> Vec<Check> {
+    let kernel = match crate::capture::live::Kernel::load(1 << 20, path) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            let remedy = "see the checks above";
+            return vec![Check::new(
                 "hooks",
-                true,
+                false,
                 Status::Fail,
-                format!("capture at {how}; sockets, processes and TLS libraries attach"),
-                "",
-            )
+                error.to_string(),
+                remedy,
+            )];
         }
-        Err(error) => Check::new(
-            "hooks",
-            false,
-            Status::Fail,
-            error.to_string(),
-            "see the checks above",
-        ),
+    };
+    let how = match kernel.path() {
+        CapturePath::Fentry => {
+            "the transport functions (fentry), so io_uring, sendfile and splice are seen too"
+        }
+        _ if path == CapturePath::Tracepoint => "the end of system calls (tracepoint), as asked for",
+        _ => {
+            "the end of system calls (tracepoint), since this kernel does not let its functions be attached to"
+        }
+    };
+    let detail = format!("capture at {how}; sockets, processes and TLS libraries attach");
+    let mut checks = vec![Check::new("hooks", true, Status::Fail, detail, "")];
+    checks.extend(kernel.programs().into_iter().map(program));
+    checks
+}
+
+/// A loaded program. The verifier refuses one at a million instructions.
+#[cfg(feature = "live")]
+fn program((name, verified_instructions): (String, Option<u32>)) -> Check {
+    Check {
+        name: "program",
+        status: Status::Ok,
+        detail: match verified_instructions {
+            Some(count) => format!("{name}: {count} instructions verified"),
+            None => format!("{name}: loaded"),
+        },
+        remedy: "",
+        verified_instructions,
     }
 }
 
 #[cfg(not(feature = "live"))]
-fn hooks() -> Check {
-    Check::new(
+fn hooks(_path: CapturePath) -> Vec<Check> {
+    vec![Check::new(
         "hooks",
         false,
         Status::Fail,
         "built without the feature `live`",
         "build with default features",
-    )
+    )]
 }
 
 fn directory(dir: &Path) -> Check {
