@@ -8,6 +8,7 @@ mod run;
 mod shell;
 mod test;
 mod toolchain;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +42,8 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Boot other kernels in QEMU and test the agent on each
+    Vm(vm::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,5 +54,6 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run(),
         Command::Bench { args } => bench::run(&args),
         Command::Fuzz { seconds } => fuzz::run(seconds),
+        Command::Vm(args) => vm::run(&args),
     }
 }

@@ -1,0 +1,118 @@
+//! `vm`: the agent on other kernels, each booted in QEMU.
+//!
+//! In: series of Debian's kernels. Out: what passed on each, and how many instructions the verifier looked at. Never:
+//! a change to this machine outside the cache and `target`.
+
+mod apt;
+mod arch;
+mod boot;
+mod fetch;
+mod image;
+mod insns;
+mod offer;
+
+use crate::run::build;
+use crate::shell::{cargo, root, run as run_command, say};
+use anyhow::{Result, bail};
+use arch::Arch;
+use boot::Report;
+use fetch::Kernel;
+use insns::Table;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Kernel series such as 6.1, or `newest`; none for all that are supported
+    series: Vec<String>,
+    #[arg(long, value_enum, default_value = "x86_64")]
+    arch: Arch,
+    /// Show which kernels the archive has
+    #[arg(long)]
+    list: bool,
+    /// Ask the archive for newer kernels than those in the cache
+    #[arg(long)]
+    refresh: bool,
+    /// Write the verifier's instruction counts to docs/verifier-insns.md
+    #[arg(long)]
+    write: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let store = fetch::Store::new(args.arch);
+    if args.list {
+        return list(&store);
+    }
+    let wanted: Vec<String> = if args.series.is_empty() {
+        args.arch
+            .series()
+            .iter()
+            .map(|&series| series.to_owned())
+            .collect()
+    } else {
+        args.series.clone()
+    };
+    let kernels = store.kernels(&wanted, args.refresh)?;
+    let initrd = image::build(args.arch, &store.busybox()?, &programs(args.arch)?)?;
+    let mut table = Table::read()?;
+    let mut failed = Vec::new();
+    for kernel in &kernels {
+        match on_kernel(args, kernel, &initrd, &mut table) {
+            Ok(report) => say(&format!(
+                "Linux {}: passed in {} s",
+                kernel.series, report.seconds
+            )),
+            Err(error) => {
+                say(&format!("Linux {}: FAILED: {error:#}", kernel.series));
+                failed.push(kernel.series.as_str());
+            }
+        }
+    }
+    if args.write {
+        table.write()?;
+    }
+    if !failed.is_empty() {
+        bail!("failed on Linux {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn list(store: &fetch::Store) -> Result<()> {
+    for offer in store.offers()? {
+        println!("{:<6} {:<24} {}", offer.series, offer.version, offer.package);
+    }
+    Ok(())
+}
+
+/// The agent and the program that tests it inside.
+fn programs(arch: Arch) -> Result<[PathBuf; 2]> {
+    if !arch.is_host() {
+        bail!("programs for {} cannot be built on this machine", arch.name());
+    }
+    let agent = build()?;
+    run_command(&mut cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "audit-tests",
+        "--bin",
+        "guest",
+    ]))?;
+    Ok([agent, root().join("target/release/guest")])
+}
+
+/// Runs the tests on one kernel and compares its instruction counts.
+fn on_kernel(args: &Args, kernel: &Kernel, initrd: &Path, table: &mut Table) -> Result<Report> {
+    let report = boot::boot(args.arch, kernel, initrd)?;
+    if !report.passed {
+        bail!("tests failed, see above");
+    }
+    let counts = insns::in_report(&report.lines);
+    let column = insns::column(args.arch, &kernel.series);
+    if args.write {
+        table.set(&column, counts);
+    } else {
+        table.compare(&column, &counts)?;
+    }
+    Ok(report)
+}
