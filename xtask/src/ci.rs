@@ -1,13 +1,22 @@
 //! `ci`: what has to pass, from a bare machine.
 
 use crate::shell::{as_root, cargo, is_root, output, run as run_command, say};
-use crate::{bench, fuzz, test};
+use crate::{bench, fuzz, test, vm};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Instant;
 
-/// Debian packages that the tests and the real server need besides the BPF compiler.
-const PACKAGES: &[&str] = &["g++", "make", "curl", "python3", "python3-venv", "libssl-dev"];
+/// Debian packages that the tests, the real server and the guests need besides the BPF compiler.
+const PACKAGES: &[&str] = &[
+    "g++",
+    "make",
+    "curl",
+    "python3",
+    "python3-venv",
+    "libssl-dev",
+    "qemu-system-x86",
+    "cpio",
+];
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -34,6 +43,7 @@ pub fn run() -> Result<()> {
         ("spelling", spelling),
         ("dependencies", dependencies),
         ("tests", tests),
+        ("kernels", kernels),
         ("fuzzing", || fuzz::run(10)),
         ("measurements", || bench::run(&["--smoke".to_owned()])),
     ];
@@ -110,6 +120,15 @@ fn dependencies() -> Result<()> {
         return Ok(());
     }
     run_command(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))
+}
+
+/// The kernels are Debian's; where its package manager is not, the step is skipped and says so.
+fn kernels() -> Result<()> {
+    if output("apt-get", &["--version"]).is_none() {
+        say("skipped: kernels, since there is no apt-get to fetch them with");
+        return Ok(());
+    }
+    vm::run(&vm::Args::all())
 }
 
 /// As root every test has to run; the build comes first, since the tests use the built agent.

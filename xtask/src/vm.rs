@@ -37,6 +37,19 @@ pub struct Args {
     write: bool,
 }
 
+impl Args {
+    /// Every supported kernel of the usual machine.
+    pub fn all() -> Self {
+        Self {
+            series: Vec::new(),
+            arch: Arch::X86_64,
+            list: false,
+            refresh: false,
+            write: false,
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let store = fetch::Store::new(args.arch);
     if args.list {
