@@ -6,7 +6,7 @@
 use super::moved::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, watched};
 use super::process::mapped;
 use super::stream::Memory;
-use crate::kernel::{Layout, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
+use crate::kernel::{Layout, Socket, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
 use crate::maps::{DATA, PROCESSES, STEPS, syscalls};
 use audit_common::abi::Shortfall;
 use audit_common::config::PROCESS_TLS;
@@ -70,14 +70,15 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
         return;
     }
     let second = syscall_argument(regs, 1);
-    // recvmmsg and sendmmsg return how many messages moved, the others how many bytes.
-    let bytes = if layout == Layout::Messages {
-        bytes_of_messages(second, result)
-    } else {
-        result
+    let Some(socket) = socket_of(syscall_argument(regs, 0)) else {
+        return;
     };
-    let socket = socket_of(syscall_argument(regs, 0));
-    let Some(mut moved) = socket.and_then(|socket| watched(&socket, sent, bytes, tls)) else {
+    if layout == Layout::Messages {
+        messages(ctx, &socket, second, result, sent, tls);
+        return;
+    }
+    let bytes = result;
+    let Some(mut moved) = watched(&socket, sent, bytes, tls) else {
         return;
     };
     let Some(scratch) = DATA.get_ptr_mut(0) else {
@@ -98,10 +99,6 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
         Layout::Opaque => return call.missing(scratch, offset, bytes, Shortfall::NotInUserMemory),
         Layout::Buffer if !sent && flags & MSG_TRUNC != 0 => {
             return call.missing(scratch, offset, bytes, Shortfall::Discarded);
-        }
-        // Several messages on a stream socket in one call: no server does it, so it is only declared.
-        Layout::Messages if result != 1 => {
-            return call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
         }
         Layout::Buffer => Memory::buffer(second, bytes),
         Layout::Vector => Memory::vector(second, syscall_argument(regs, 2)),
@@ -135,17 +132,33 @@ fn spliced(regs: u64, result: u64) {
     }
 }
 
-/// `struct mmsghdr`s say each how many bytes it was.
+/// recvmmsg and sendmmsg return how many messages moved; each says how many bytes it was.
 #[inline(always)]
-fn bytes_of_messages(vector: u64, count: u64) -> u64 {
+fn messages(ctx: &RawTracePointContext, socket: &Socket, vector: u64, count: u64, sent: bool, tls: bool) {
     const MMSGHDR: u64 = 64;
     const MSG_LEN: u64 = 56;
-    let mut total = 0;
+    let mut bytes = 0;
     for index in 0..MESSAGES_PER_CALL {
         if index >= count {
             break;
         }
-        total += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
+        bytes += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
     }
-    total
+    let Some(mut moved) = watched(socket, sent, bytes, tls) else {
+        return;
+    };
+    let Some(scratch) = DATA.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    let scratch = unsafe { &mut *scratch };
+    let offset = moved.claim(sent, bytes);
+    let call = moved.call(sent);
+    if count == 1 {
+        call.prepare(scratch, offset, Memory::message(vector), bytes);
+        // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+        let _ = unsafe { STEPS.tail_call(ctx, 0) };
+    }
+    // Several messages on a stream socket in one call: no server does it, so it is only declared.
+    call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
 }

@@ -56,39 +56,49 @@ const fn case(name: &'static str, listens: Listens, calls: Calls, exchanges: &'s
     }
 }
 
-pub const SUITES: &[Suite] = &[Suite {
-    name: "capture",
-    config: "",
-    cases: &[
-        case("plain", LaterThanTheAgent, Calls::Socket, &[PLAIN]),
-        case("streamed", LaterThanTheAgent, Calls::Socket, &[STREAMED]),
-        case("read_write", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED]),
-        case(
-            "vectors",
-            LaterThanTheAgent,
-            Calls::Vector,
-            &[PLAIN, STREAMED, LARGE_ANSWER],
-        ),
-        case(
-            "messages",
-            LaterThanTheAgent,
-            Calls::Message,
-            &[PLAIN, STREAMED, LARGE_ANSWER],
-        ),
-        case("large_request", BeforeTheAgent, Calls::Socket, &[LARGE_REQUEST]),
-        case(
-            "keep_alive",
-            LaterThanTheAgent,
-            Calls::Socket,
-            &[PLAIN, STREAMED, PLAIN, LARGE_ANSWER, PLAIN],
-        ),
-        Case {
-            unix: true,
-            ..case("unix_early", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED])
-        },
-        Case {
-            unix: true,
-            ..case("unix", LaterThanTheAgent, Calls::Socket, &[STREAMED, PLAIN])
-        },
-    ],
-}];
+/// The same traffic on both capture paths.
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "tracepoint",
+        config: "[capture]\npath = \"tracepoint\"\n",
+        cases: MOVES,
+    },
+    Suite {
+        name: "fentry",
+        config: "[capture]\npath = \"fentry\"\n",
+        cases: MOVES,
+    },
+];
+
+const MOVES: &[Case] = &[
+    case("plain", LaterThanTheAgent, Calls::Socket, &[PLAIN]),
+    case("streamed", LaterThanTheAgent, Calls::Socket, &[STREAMED]),
+    case("read_write", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED]),
+    case(
+        "vectors",
+        LaterThanTheAgent,
+        Calls::Vector,
+        &[PLAIN, STREAMED, LARGE_ANSWER],
+    ),
+    case(
+        "messages",
+        LaterThanTheAgent,
+        Calls::Message,
+        &[PLAIN, STREAMED, LARGE_ANSWER],
+    ),
+    case("large_request", BeforeTheAgent, Calls::Socket, &[LARGE_REQUEST]),
+    case(
+        "keep_alive",
+        LaterThanTheAgent,
+        Calls::Socket,
+        &[PLAIN, STREAMED, PLAIN, LARGE_ANSWER, PLAIN],
+    ),
+    Case {
+        unix: true,
+        ..case("unix_early", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED])
+    },
+    Case {
+        unix: true,
+        ..case("unix", LaterThanTheAgent, Calls::Socket, &[STREAMED, PLAIN])
+    },
+];

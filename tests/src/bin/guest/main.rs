@@ -44,7 +44,10 @@ fn serve(calls: &str, place: &str) -> Result<bool> {
 
 /// Runs everything; whether all of it passed.
 fn all() -> bool {
-    let mut passed = report("doctor", &doctor(Path::new("/tmp")));
+    let mut passed = true;
+    for path in ["tracepoint", "fentry"] {
+        passed &= report(&format!("doctor/{path}"), &doctor(Path::new("/tmp"), path));
+    }
     for suite in cases::SUITES {
         passed &= suite::run(suite);
     }
@@ -61,9 +64,9 @@ fn report(name: &str, result: &Result<()>) -> bool {
 }
 
 /// Everything loads and attaches, and nothing keeps the agent from running.
-fn doctor(dir: &Path) -> Result<()> {
+fn doctor(dir: &Path, path: &str) -> Result<()> {
     let output = TestCommand::new(dir)?
-        .args(["doctor", "--json", "--dir", "/tmp/agent"])
+        .args(["doctor", "--json", "--path", path, "--dir", "/tmp/agent"])
         .output()?;
     let checks: Vec<Value> = serde_json::from_slice(&output.stdout).context("what doctor prints")?;
     for check in &checks {
