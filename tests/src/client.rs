@@ -1,12 +1,18 @@
 //! Real clients, and what they saw.
 
+mod calls;
+mod crowd;
 mod curl;
 mod held;
+mod node;
 mod python;
 
-pub use curl::{Answer, aborted_stream, curl};
+pub use calls::Seen;
+pub use crowd::{CROWD, TlsClient, chat, crowd, unique};
+pub use curl::{Answer, aborted_stream, aborted_stream_tls, curl, curl_tls, https_status};
 pub use held::HeldConnection;
-pub use python::{Seen, openai};
+pub use node::node_tls;
+pub use python::{openai, openai_tls};
 
 use anyhow::{Context, Result};
 use serde_json::Value;

@@ -15,4 +15,5 @@ pub mod live;
 pub mod process;
 pub mod record;
 pub mod slm;
+pub mod tls;
 pub mod wait;

@@ -78,8 +78,20 @@ pub fn obstacle() -> Option<String> {
 /// When [`REQUIRE`] says that it must be able to.
 pub fn skip() -> bool {
     let Some(why) = obstacle() else { return false };
+    skipped(&why);
+    true
+}
+
+/// What a test needs besides; None when the test has to end here because this machine cannot have it.
+///
+/// # Panics
+/// When [`REQUIRE`] says that it must.
+pub fn prerequisite<T>(found: anyhow::Result<T>) -> Option<T> {
+    found.map_err(|why| skipped(&format!("{why:#}"))).ok()
+}
+
+fn skipped(why: &str) {
     let required = std::env::var_os(REQUIRE).is_some_and(|value| value == "1");
     assert!(!required, "{REQUIRE} is set, but this test cannot run: {why}");
     println!("skipped: {why}");
-    true
 }

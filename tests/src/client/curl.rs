@@ -5,6 +5,7 @@ use crate::process::Guard;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Longest time that one request may take, in seconds.
@@ -35,8 +36,11 @@ impl Answer {
     }
 }
 
-fn command(url: &str, arguments: &[&str]) -> Command {
+fn command(url: &str, ca: Option<&Path>, arguments: &[&str]) -> Command {
     let mut command = Command::new("curl");
+    if let Some(ca) = ca {
+        command.arg("--cacert").arg(ca);
+    }
     command.args(["--silent", "--show-error", "--no-buffer", "--max-time", MAX_TIME]);
     command.args([
         "--header",
@@ -71,7 +75,15 @@ fn start(mut command: Command, body: &str) -> Result<(Guard, Caller)> {
 
 /// POSTs `body` and reads the whole answer.
 pub fn curl(url: &str, body: &str, arguments: &[&str]) -> Result<Answer> {
-    let mut command = command(url, arguments);
+    answer(command(url, None, arguments), body)
+}
+
+/// The same over TLS, with the authority that the server's certificate must have.
+pub fn curl_tls(url: &str, ca: &Path, body: &str, arguments: &[&str]) -> Result<Answer> {
+    answer(command(url, Some(ca), arguments), body)
+}
+
+fn answer(mut command: Command, body: &str) -> Result<Answer> {
     command.args(["--write-out", TRAILER]);
     let (mut process, caller) = start(command, body)?;
     let stdout = process.child_mut().stdout.take().context("curl has a stdout")?;
@@ -92,7 +104,16 @@ pub fn curl(url: &str, body: &str, arguments: &[&str]) -> Result<Answer> {
 
 /// POSTs `body` and kills curl after it has printed `events` lines of `data:`; gives these.
 pub fn aborted_stream(url: &str, body: &str, events: usize) -> Result<(Vec<Value>, Caller)> {
-    let (mut process, caller) = start(command(url, &[]), body)?;
+    abort(command(url, None, &[]), body, events)
+}
+
+/// The same over TLS.
+pub fn aborted_stream_tls(url: &str, ca: &Path, body: &str, events: usize) -> Result<(Vec<Value>, Caller)> {
+    abort(command(url, Some(ca), &[]), body, events)
+}
+
+fn abort(command: Command, body: &str, events: usize) -> Result<(Vec<Value>, Caller)> {
+    let (mut process, caller) = start(command, body)?;
     let stdout = process.child_mut().stdout.take().context("curl has a stdout")?;
     let mut seen = Vec::new();
     for line in BufReader::new(stdout).lines() {
@@ -106,4 +127,26 @@ pub fn aborted_stream(url: &str, body: &str, events: usize) -> Result<(Vec<Value
         }
     }
     bail!("the stream had only {} events", seen.len());
+}
+
+/// The status of a GET over TLS, for polling.
+pub fn https_status(ca: &Path, url: &str) -> Result<u16> {
+    let limit = super::HEALTH_LIMIT.as_secs().to_string();
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--output",
+            "/dev/null",
+            "--max-time",
+            &limit,
+        ])
+        .args(["--write-out", "%{http_code}", "--cacert"])
+        .arg(ca)
+        .arg(url)
+        .output()?;
+    if !output.status.success() {
+        bail!("curl failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?.parse()?)
 }

@@ -1,78 +1,27 @@
 //! The `openai` Python package.
 
-use super::{Caller, script};
+use super::calls::{Seen, run};
+use super::script;
 use crate::slm::installation;
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use anyhow::Result;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
-/// What the package handed to its caller for one call.
-#[derive(Debug)]
-pub struct Seen {
-    pub lane: u64,
-    pub request: Value,
-    pub status: u16,
-    /// None where an exception came instead of an answer; for a stream the part that came first.
-    pub text: Option<String>,
-    pub finish_reason: Option<String>,
-    pub input_tokens: Option<u64>,
-    pub output_tokens: Option<u64>,
-    pub tool_calls: Vec<Value>,
-    pub error_type: Option<String>,
-    pub error_message: Option<String>,
-    pub caller: Caller,
-}
-
-impl Seen {
-    fn from_json(line: &str, caller: &Caller) -> Result<Self> {
-        let seen: Value = serde_json::from_str(line)?;
-        let text = |name: &str| seen[name].as_str().map(String::from);
-        let status = seen["status"]
-            .as_u64()
-            .with_context(|| format!("no status in {line}"))?;
-        Ok(Self {
-            lane: seen["lane"].as_u64().context("no lane")?,
-            request: seen["request"].clone(),
-            status: u16::try_from(status)?,
-            text: text("text"),
-            finish_reason: text("finish_reason"),
-            input_tokens: seen["usage"]["prompt_tokens"].as_u64(),
-            output_tokens: seen["usage"]["completion_tokens"].as_u64(),
-            tool_calls: seen["tool_calls"].as_array().cloned().unwrap_or_default(),
-            error_type: text("error_type"),
-            error_message: text("error_message"),
-            caller: caller.clone(),
-        })
-    }
-}
-
-/// Makes the calls, given as (lane, request); lanes run at the same time, each on its own connection.
-pub fn openai(server_url: &str, api_key: &str, calls: &[(u64, Value)]) -> Result<Vec<Seen>> {
+fn command(server_url: &str, api_key: &str) -> Result<Command> {
     let mut command = Command::new(&installation()?.python);
     command
         .arg(script("openai_client.py"))
         .args([&format!("{server_url}/v1"), api_key]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    // The client reads all of stdin before it writes, so this cannot block on its output.
-    let mut stdin = child.stdin.take().context("the client has a stdin")?;
-    for (lane, request) in calls {
-        writeln!(stdin, "{}", json!({ "lane": lane, "request": request }))?;
-    }
-    drop(stdin);
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("the openai client ended with {}", output.status);
-    }
-    let stdout = String::from_utf8(output.stdout)?;
-    let (first, rest) = stdout.split_once('\n').context("the client said nothing")?;
-    let caller = Caller::from_json(&serde_json::from_str(first)?)?;
-    let seen: Vec<Seen> = rest
-        .lines()
-        .map(|line| Seen::from_json(line, &caller))
-        .collect::<Result<_>>()?;
-    if seen.len() != calls.len() {
-        bail!("{} calls were made, {} answered", calls.len(), seen.len());
-    }
-    Ok(seen)
+    Ok(command)
+}
+
+/// Makes the calls, given as (lane, request); lanes run at the same time, each on its own connection.
+pub fn openai(server_url: &str, api_key: &str, calls: &[(u64, Value)]) -> Result<Vec<Seen>> {
+    run(&mut command(server_url, api_key)?, calls)
+}
+
+/// The same over TLS, with the authority that the server's certificate must have.
+pub fn openai_tls(server_url: &str, ca: &Path, api_key: &str, calls: &[(u64, Value)]) -> Result<Vec<Seen>> {
+    run(command(server_url, api_key)?.env("SSL_CERT_FILE", ca), calls)
 }

@@ -25,12 +25,19 @@ pub struct LlamaServer {
 impl LlamaServer {
     /// Starts the server with extra arguments and waits until it answers `/health`.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::launch(&installation()?.server, arguments, |port| {
+            get_status(port, "/health").ok() == Some(200)
+        })
+    }
+
+    /// Starts any build of the server and waits until `healthy` holds for its port.
+    pub(crate) fn launch(program: &Path, arguments: &[&str], healthy: impl Fn(u16) -> bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("audit-slm-").tempdir()?;
         let model = folder.path().join("tiny.gguf");
         model::write(&model)?;
         let port = free_port()?;
         let log = File::create(folder.path().join("server.log"))?;
-        let mut command = Command::new(&installation()?.server);
+        let mut command = Command::new(program);
         command
             .args([
                 "--host",
@@ -50,17 +57,17 @@ impl LlamaServer {
             folder,
             port,
         };
-        server.wait_for_health()?;
+        server.wait_until(healthy)?;
         Ok(server)
     }
 
-    fn wait_for_health(&mut self) -> Result<()> {
+    fn wait_until(&mut self, healthy: impl Fn(u16) -> bool) -> Result<()> {
         let port = self.port;
         let healthy = wait::until("llama-server answering /health", START_LIMIT, || {
             if let Some(status) = self.process.ended()? {
                 bail!("llama-server ended with {status}");
             }
-            Ok((get_status(port, "/health").ok() == Some(200)).then_some(()))
+            Ok(healthy(port).then_some(()))
         });
         healthy.with_context(|| self.log())
     }
