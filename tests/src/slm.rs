@@ -28,24 +28,40 @@ pub fn installation() -> Result<&'static Installation> {
 }
 
 fn install() -> Result<Installation> {
+    let stdout = build("all")?;
+    Ok(Installation {
+        server: path(&stdout, "server")?,
+        python: path(&stdout, "python")?,
+    })
+}
+
+/// The server with OpenSSL inside its executable.
+pub fn static_server() -> Result<PathBuf> {
+    path(&build("static")?, "static")
+}
+
+/// A Python that runs `-m llama_cpp.server`.
+pub fn uvicorn() -> Result<PathBuf> {
+    path(&build("uvicorn")?, "python")
+}
+
+/// What the build script says; it makes only what is missing.
+fn build(what: &str) -> Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("slm/build.sh");
     let output = Command::new(&script)
-        .arg("all")
+        .arg(what)
         .output()
         .with_context(|| format!("running {script:?}"))?;
     if !output.status.success() {
         bail!("{script:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let stdout = String::from_utf8(output.stdout)?;
-    let path = |name: &str| {
-        let line = stdout
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map(PathBuf::from)
-            .with_context(|| format!("{script:?} does not say where {name} is"))
-    };
-    Ok(Installation {
-        server: path("server")?,
-        python: path("python")?,
-    })
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn path(stdout: &str, name: &str) -> Result<PathBuf> {
+    let line = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(PathBuf::from)
+        .with_context(|| format!("the build script does not say where {name} is"))
 }

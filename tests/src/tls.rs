@@ -7,6 +7,8 @@
 //! | server | TLS |
 //! | --- | --- |
 //! | [`llama::LlamaTls`] | llama.cpp; OpenSSL as a shared library |
+//! | the same by `start_static` | OpenSSL inside the executable |
+//! | [`uvicorn::Uvicorn`] | llama.cpp for Python; OpenSSL as a shared library, on memory buffers and not on sockets |
 //! | [`nginx::Nginx`] | OpenSSL as a shared library, in worker processes, before a plain llama.cpp |
 //! | [`node::Node`] | OpenSSL inside the executable where `node` is the vendor's, a shared library where it is Debian's |
 //!
@@ -20,6 +22,7 @@ pub mod nginx;
 pub mod node;
 mod served;
 pub(crate) mod tools;
+pub mod uvicorn;
 
 pub use certificate::Certificate;
 

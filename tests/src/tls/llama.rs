@@ -4,10 +4,10 @@
 
 use super::{Certificate, TlsServer};
 use crate::client::https_status;
-use crate::slm::installation;
 use crate::slm::server::LlamaServer;
+use crate::slm::{installation, static_server};
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 pub struct LlamaTls {
@@ -21,14 +21,27 @@ impl LlamaTls {
         installation().map(drop)
     }
 
+    /// Builds what [`LlamaTls::start_static`] needs.
+    pub fn prepare_static() -> Result<()> {
+        static_server().map(drop)
+    }
+
+    /// Starts the build that has `libssl.so` mapped.
     pub fn start(certificate: &Certificate, arguments: &[&str]) -> Result<Self> {
+        Self::launch(&installation()?.server, certificate, arguments)
+    }
+
+    /// Starts the build that has OpenSSL inside its executable.
+    pub fn start_static(certificate: &Certificate, arguments: &[&str]) -> Result<Self> {
+        Self::launch(&static_server()?, certificate, arguments)
+    }
+
+    fn launch(program: &Path, certificate: &Certificate, arguments: &[&str]) -> Result<Self> {
         let (key, chain) = (certificate.key(), certificate.chain());
-        let text = |path: &PathBuf| path.to_str().map(String::from).context("a path in UTF-8");
-        let (key, chain) = (text(&key)?, text(&chain)?);
-        let mut all = vec!["--ssl-key-file", &key, "--ssl-cert-file", &chain];
+        let mut all = vec!["--ssl-key-file", text(&key)?, "--ssl-cert-file", text(&chain)?];
         all.extend(arguments);
         let ca = certificate.ca();
-        let server = LlamaServer::launch(&installation()?.server, &all, |port| {
+        let server = LlamaServer::launch(program, &all, |port| {
             https_status(&ca, &format!("https://localhost:{port}/health")).ok() == Some(200)
         })?;
         Ok(Self {
@@ -59,4 +72,8 @@ impl TlsServer for LlamaTls {
     fn log(&self) -> String {
         self.server.log()
     }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path in UTF-8")
 }

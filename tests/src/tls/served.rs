@@ -73,6 +73,11 @@ impl Served {
         self.process.pid()
     }
 
+    /// The private folder, which is the server's current one.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
