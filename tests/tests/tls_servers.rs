@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use audit_tests::client::{self, Answer, Seen, chat, crowd, curl_tls, node_tls, openai_tls};
 use audit_tests::live;
 use audit_tests::slm::server::LlamaServer;
+use audit_tests::tls::golang::Golang;
 use audit_tests::tls::llama::LlamaTls;
 use audit_tests::tls::nginx::Nginx;
 use audit_tests::tls::node::Node;
@@ -168,4 +169,13 @@ fn node_answers_over_tls() -> Result<()> {
         return Ok(());
     };
     smoke(&Node::start(&Certificate::create()?)?, Answers::Echo)
+}
+
+#[test]
+fn go_answers_over_tls() -> Result<()> {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(()) = live::prerequisite(Golang::prepare()) else {
+        return Ok(());
+    };
+    smoke(&Golang::start(&Certificate::create()?)?, Answers::Echo)
 }

@@ -19,6 +19,7 @@ const PACKAGES: &[&str] = &[
     "openssl",
     "nginx",
     "nodejs",
+    "golang-go",
 ];
 
 /// Installs packages. Some bring a service, which must neither start now nor at boot: the tests run their own.
