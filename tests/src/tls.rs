@@ -12,12 +12,14 @@
 //! | [`nginx::Nginx`] | OpenSSL as a shared library, in worker processes, before a plain llama.cpp |
 //! | [`node::Node`] | OpenSSL inside the executable where `node` is the vendor's, a shared library where it is Debian's |
 //! | [`golang::Golang`] | Go's `crypto/tls` |
+//! | [`gnutls::Gnutls`] | GnuTLS as a shared library |
 //!
 //! What is no llama.cpp is an echo, the same everywhere (`tests/tls`): the answer to the n-th chat is
 //! `echo N: ` and the text of the last message. A stream has one chunk for each word, and `usage` where
 //! `stream_options.include_usage` asks for it. `GET /health` gives 200.
 
 pub mod certificate;
+pub mod gnutls;
 pub mod golang;
 pub mod llama;
 pub mod nginx;

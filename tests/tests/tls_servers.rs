@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use audit_tests::client::{self, Answer, Seen, chat, crowd, curl_tls, node_tls, openai_tls};
 use audit_tests::live;
 use audit_tests::slm::server::LlamaServer;
+use audit_tests::tls::gnutls::Gnutls;
 use audit_tests::tls::golang::Golang;
 use audit_tests::tls::llama::LlamaTls;
 use audit_tests::tls::nginx::Nginx;
@@ -178,4 +179,18 @@ fn go_answers_over_tls() -> Result<()> {
         return Ok(());
     };
     smoke(&Golang::start(&Certificate::create()?)?, Answers::Echo)
+}
+
+#[test]
+fn gnutls_answers_over_tls() -> Result<()> {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(()) = live::prerequisite(Gnutls::prepare()) else {
+        return Ok(());
+    };
+    let server = Gnutls::start(&Certificate::create()?)?;
+    ensure!(
+        server.maps("libgnutls.so")? && !server.maps("libssl")?,
+        "GnuTLS and nothing else"
+    );
+    smoke(&server, Answers::Echo)
 }

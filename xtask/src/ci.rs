@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "nginx",
     "nodejs",
     "golang-go",
+    "libgnutls28-dev",
 ];
 
 /// Installs packages. Some bring a service, which must neither start now nor at boot: the tests run their own.
