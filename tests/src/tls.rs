@@ -13,6 +13,7 @@
 //! | [`node::Node`] | OpenSSL inside the executable where `node` is the vendor's, a shared library where it is Debian's |
 //! | [`golang::Golang`] | Go's `crypto/tls` |
 //! | [`gnutls::Gnutls`] | GnuTLS as a shared library |
+//! | [`rustls::Rustls`] | rustls |
 //!
 //! What is no llama.cpp is an echo, the same everywhere (`tests/tls`): the answer to the n-th chat is
 //! `echo N: ` and the text of the last message. A stream has one chunk for each word, and `usage` where
@@ -24,6 +25,7 @@ pub mod golang;
 pub mod llama;
 pub mod nginx;
 pub mod node;
+pub mod rustls;
 mod served;
 pub(crate) mod tools;
 pub mod uvicorn;

@@ -9,6 +9,7 @@ use audit_tests::tls::golang::Golang;
 use audit_tests::tls::llama::LlamaTls;
 use audit_tests::tls::nginx::Nginx;
 use audit_tests::tls::node::Node;
+use audit_tests::tls::rustls::Rustls;
 use audit_tests::tls::uvicorn::Uvicorn;
 use audit_tests::tls::{Certificate, TlsServer};
 use serde_json::Value;
@@ -193,4 +194,13 @@ fn gnutls_answers_over_tls() -> Result<()> {
         "GnuTLS and nothing else"
     );
     smoke(&server, Answers::Echo)
+}
+
+#[test]
+fn rustls_answers_over_tls() -> Result<()> {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(()) = live::prerequisite(Rustls::prepare()) else {
+        return Ok(());
+    };
+    smoke(&Rustls::start(&Certificate::create()?)?, Answers::Echo)
 }

@@ -83,7 +83,7 @@ impl Recipe<'_> {
         for file in self.files {
             hash.update(std::fs::read(source(file)).with_context(|| format!("reading {file}"))?);
         }
-        hash.update(format!("{command:?}"));
+        hash.update(format!("{:?}", command.get_args()));
         let hash = hash.finalize();
         Ok(hash[..KEY_BYTES]
             .iter()
