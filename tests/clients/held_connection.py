@@ -1,7 +1,8 @@
 """Keeps one connection alive and posts on it when told to.
 
-Usage: held_connection.py HOST PORT PATH
+Usage: held_connection.py HOST PORT PATH [CA]
 
+Speaks TLS where the file of an authority to trust is given.
 Opens the connection, then asks /health once in half a second, so that the server does not close it. Each
 line of stdin is a request body, posted on that same connection; each line of stdout says what came back:
 {"pid", "exe", "port", "status", "text"}. The line "connected" comes first. Ends with stdin.
@@ -11,6 +12,7 @@ import http.client
 import json
 import os
 import select
+import ssl
 import sys
 
 
@@ -20,9 +22,16 @@ def ask(connection, method, path, body=None):
     return answer.status, answer.read().decode()
 
 
+def connect(host, port, authority=None):
+    if authority is None:
+        return http.client.HTTPConnection(host, int(port), timeout=60)
+    context = ssl.create_default_context(cafile=authority)
+    return http.client.HTTPSConnection(host, int(port), timeout=60, context=context)
+
+
 def main():
-    host, port, path = sys.argv[1:]
-    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    host, port, path, *authority = sys.argv[1:]
+    connection = connect(host, port, *authority)
     connection.connect()
     local_port = connection.sock.getsockname()[1]
     print("connected", flush=True)

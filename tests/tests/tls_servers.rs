@@ -1,7 +1,9 @@
 //! Every TLS server of the harness with every client, without the agent: what tests of TLS capture take for granted.
 
 use anyhow::{Context, Result, ensure};
-use audit_tests::client::{self, Answer, Seen, chat, crowd, curl_tls, node_tls, openai_tls};
+use audit_tests::client::{
+    self, Answer, HeldConnection, Seen, aborted_stream_tls, chat, crowd, curl_tls, node_tls, openai_tls,
+};
 use audit_tests::live;
 use audit_tests::slm::server::LlamaServer;
 use audit_tests::tls::gnutls::Gnutls;
@@ -68,7 +70,11 @@ fn curl_exchanges(server: &dyn TlsServer, answers: Answers) -> Result<()> {
     let streamed = chat("curl größe 東京 🙂 \"quoted\"", true);
     let answer = curl_tls(&url, &server.ca(), &streamed.to_string(), &[])?;
     ensure!(answer.body.trim_end().ends_with("data: [DONE]"), "{answer:#?}");
-    answers.check(&streamed, &text_of_stream(&answer)?)
+    answers.check(&streamed, &text_of_stream(&answer)?)?;
+    let aborted = chat("aborted", true).to_string();
+    let (events, _) = aborted_stream_tls(&url, &server.ca(), &aborted, 3)?;
+    ensure!(events.len() == 3, "{events:#?}");
+    Ok(())
 }
 
 fn check_seen(request: &Value, seen: &Seen, answers: Answers) -> Result<()> {
@@ -92,9 +98,22 @@ fn library_exchanges(server: &dyn TlsServer, client: client::TlsClient, answers:
     Ok(())
 }
 
+fn held_exchange(server: &dyn TlsServer, answers: Answers) -> Result<()> {
+    let mut held = HeldConnection::open_tls(server.port(), "/v1/chat/completions", &server.ca())?;
+    for _ in 0..2 {
+        let request = chat("held", false);
+        let (status, answer, _) = held.post(&request)?;
+        ensure!(status == 200, "{answer:#}");
+        let text = answer["choices"][0]["message"]["content"].as_str();
+        answers.check(&request, text.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
 fn all_clients(server: &dyn TlsServer, answers: Answers) -> Result<()> {
     curl_exchanges(server, answers).context("curl")?;
     library_exchanges(server, openai_tls, answers).context("openai")?;
+    held_exchange(server, answers).context("a held connection")?;
     if live::prerequisite(Node::prepare()).is_none() {
         return Ok(());
     }

@@ -6,6 +6,7 @@ use crate::slm::installation;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 /// One keep-alive connection; closed when dropped.
@@ -16,13 +17,28 @@ pub struct HeldConnection {
     _process: Guard,
 }
 
+fn command(port: u16, path: &str) -> Result<Command> {
+    let mut command = Command::new(&installation()?.python);
+    command
+        .arg(script("held_connection.py"))
+        .args(["127.0.0.1", &port.to_string(), path]);
+    Ok(command)
+}
+
 impl HeldConnection {
     /// Connects to `path` of the server on `port`.
     pub fn open(port: u16, path: &str) -> Result<Self> {
-        let mut command = Command::new(&installation()?.python);
-        command
-            .arg(script("held_connection.py"))
-            .args(["127.0.0.1", &port.to_string(), path]);
+        Self::start(command(port, path)?)
+    }
+
+    /// The same over TLS, with the authority that the server's certificate must have.
+    pub fn open_tls(port: u16, path: &str, ca: &Path) -> Result<Self> {
+        let mut command = command(port, path)?;
+        command.arg(ca);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Guard::spawn(&mut command)?;
         let stdin = process
