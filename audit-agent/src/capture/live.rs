@@ -57,6 +57,11 @@ pub enum LoadError {
         name: &'static str,
         source: ProgramError,
     },
+    #[error(
+        "this kernel's `{function}` has {parameters} parameters, which this version does not know; set \
+         `capture.path = \"tracepoint\"`"
+    )]
+    Prototype { function: &'static str, parameters: u32 },
     #[error("cannot use the map `{name}`: {source}")]
     Map { name: &'static str, source: MapError },
     #[error("the embedded object has no `{0}`; build it again with `cargo xtask build`")]

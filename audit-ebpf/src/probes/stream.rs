@@ -160,6 +160,9 @@ pub struct Cursor {
 /// half-chunk of slack lets the verifier see that a piece fits behind a full chunk.
 #[repr(C)]
 pub struct Scratch {
+    /// Kept here over a loop, so that the verifier does not go on from each of its values.
+    pub sum: u64,
+    pub count: u64,
     cursor: Cursor,
     event: DataEvent,
     payload: [u8; CHUNK_MAX + PIECE_MAX],

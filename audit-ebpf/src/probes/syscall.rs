@@ -137,21 +137,29 @@ fn spliced(regs: u64, result: u64) {
 fn messages(ctx: &RawTracePointContext, socket: &Socket, vector: u64, count: u64, sent: bool, tls: bool) {
     const MMSGHDR: u64 = 64;
     const MSG_LEN: u64 = 56;
-    let mut bytes = 0;
-    for index in 0..MESSAGES_PER_CALL {
-        if index >= count {
-            break;
-        }
-        bytes += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
-    }
-    let Some(mut moved) = watched(socket, sent, bytes, tls) else {
-        return;
-    };
     let Some(scratch) = DATA.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
     let scratch = unsafe { &mut *scratch };
+    scratch.sum = 0;
+    scratch.count = count;
+    for index in 0..MESSAGES_PER_CALL {
+        if index >= count {
+            break;
+        }
+        scratch.sum += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
+    }
+    // SAFETY: references are valid to read from; volatile keeps the compiler from using its registers instead.
+    let (bytes, count) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const scratch.sum),
+            core::ptr::read_volatile(&raw const scratch.count),
+        )
+    };
+    let Some(mut moved) = watched(socket, sent, bytes, tls) else {
+        return;
+    };
     let offset = moved.claim(sent, bytes);
     let call = moved.call(sent);
     if count == 1 {

@@ -232,7 +232,8 @@ pub fn steps_tcp_sendmsg(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, since Linux 5.19
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, since Linux 5.19; later
+/// kernels are without the last.
 #[fentry(function = "tcp_recvmsg")]
 pub fn enter_tcp_recvmsg(ctx: FEntryContext) -> i32 {
     let flags: i32 = ctx.arg(3);
@@ -243,6 +244,14 @@ pub fn enter_tcp_recvmsg(ctx: FEntryContext) -> i32 {
 #[fexit(function = "tcp_recvmsg")]
 pub fn leave_tcp_recvmsg(ctx: FExitContext) -> i32 {
     let result: i32 = ctx.arg(5);
+    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
+    0
+}
+
+/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)`
+#[fexit(function = "tcp_recvmsg")]
+pub fn leave_tcp_recvmsg_short(ctx: FExitContext) -> i32 {
+    let result: i32 = ctx.arg(4);
     leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
     0
 }

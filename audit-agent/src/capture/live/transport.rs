@@ -65,6 +65,17 @@ const HOOKS: &[Hook] = &[
     moves(
         "tcp_recvmsg",
         [
+            "enter_tcp_recvmsg",
+            "leave_tcp_recvmsg_short",
+            "steps_tcp_recvmsg",
+        ],
+        "TCP_RECVMSG_STEPS",
+        false,
+    )
+    .with_parameters(4),
+    moves(
+        "tcp_recvmsg",
+        [
             "enter_tcp_recvmsg_nonblock",
             "leave_tcp_recvmsg_nonblock",
             "steps_tcp_recvmsg",
@@ -138,6 +149,13 @@ const HOOKS: &[Hook] = &[
 /// Loads and attaches all; the maps that come back hold programs that others go over to. `recvmsg_parameters` is how many
 /// `tcp_recvmsg` has, which changed with Linux 5.19.
 pub fn attach(programs: &mut Ebpf, recvmsg_parameters: u32) -> Result<Vec<ProgramArray<MapData>>, LoadError> {
+    let known = |hook: &Hook| hook.parameters == Some(recvmsg_parameters);
+    if !HOOKS.iter().any(known) {
+        return Err(LoadError::Prototype {
+            function: "tcp_recvmsg",
+            parameters: recvmsg_parameters,
+        });
+    }
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Load(error.into()))?;
     let mut steps = Vec::new();
     // All are loaded before the first is attached, so that a kernel which refuses one has none of them for a moment.
