@@ -6,15 +6,17 @@
 mod apt;
 mod arch;
 mod boot;
+mod cross;
 mod fetch;
 mod image;
 mod insns;
 mod offer;
 
+use crate::bpf;
 use crate::run::build;
 use crate::shell::{cargo, root, run as run_command, say};
 use anyhow::{Result, bail};
-use arch::Arch;
+use arch::{Arch, SERIES};
 use boot::Report;
 use fetch::Kernel;
 use insns::Table;
@@ -56,16 +58,12 @@ pub fn run(args: &Args) -> Result<()> {
         return list(&store);
     }
     let wanted: Vec<String> = if args.series.is_empty() {
-        args.arch
-            .series()
-            .iter()
-            .map(|&series| series.to_owned())
-            .collect()
+        SERIES.iter().map(|&series| series.to_owned()).collect()
     } else {
         args.series.clone()
     };
     let kernels = store.kernels(&wanted, args.refresh)?;
-    let initrd = image::build(args.arch, &store.busybox()?, &programs(args.arch)?)?;
+    let initrd = image::build(args.arch, &store.busybox()?, &programs(args.arch, &store)?)?;
     let mut table = Table::read()?;
     let mut failed = Vec::new();
     for kernel in &kernels {
@@ -92,15 +90,18 @@ pub fn run(args: &Args) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 fn list(store: &fetch::Store) -> Result<()> {
     for offer in store.offers()? {
-        println!("{:<6} {:<24} {}", offer.series, offer.version, offer.package);
+        if let Some(newest) = offer.packages.last() {
+            println!("{:<6} {:<24} {}", offer.series, newest.version, newest.name);
+        }
     }
     Ok(())
 }
 
 /// The agent and the program that tests it inside.
-fn programs(arch: Arch) -> Result<[PathBuf; 2]> {
+fn programs(arch: Arch, store: &fetch::Store) -> Result<[PathBuf; 2]> {
     if !arch.is_host() {
-        bail!("programs for {} cannot be built on this machine", arch.name());
+        bpf::build()?;
+        return cross::build(arch, store);
     }
     let agent = build()?;
     run_command(&mut cargo(&[

@@ -102,6 +102,12 @@ impl Apt {
         Ok(files)
     }
 
+    /// The files of a package that was unpacked before.
+    pub fn unpacked(&self, package: &str) -> Option<PathBuf> {
+        let files = self.dir.join("packages").join(package).join("files");
+        files.exists().then_some(files)
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-qq");
@@ -152,7 +158,8 @@ pub fn text(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
         bail!(
-            "{command:?} ended with {}: {}",
+            "{} ended with {}: {}",
+            command.get_program().display(),
             output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         );

@@ -2,6 +2,9 @@
 
 use clap::ValueEnum;
 
+/// The series that are tested when none is named; `newest` is whatever the archive has.
+pub const SERIES: &[&str] = &["5.10", "6.1", "6.12", "6.18", "newest"];
+
 /// An architecture by the name that compilers and QEMU use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Arch {
@@ -30,14 +33,6 @@ impl Arch {
     /// Whether this machine runs such programs itself.
     pub fn is_host(self) -> bool {
         std::env::consts::ARCH == self.name()
-    }
-
-    /// The series that are tested when none is named; `newest` is whatever the archive has.
-    pub fn series(self) -> &'static [&'static str] {
-        match self {
-            Self::X86_64 => &["5.10", "6.1", "6.12", "6.18", "newest"],
-            Self::Aarch64 => &["6.1", "6.12", "newest"],
-        }
     }
 
     /// QEMU and its machine. Emulated: the same everywhere, with or without virtualisation.

@@ -4,9 +4,9 @@
 
 use super::apt::Apt;
 use super::arch::Arch;
-use super::offer::{self, Offer};
+use super::offer::{self, Offer, Package};
 use crate::shell::{cache, say};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl Store {
         let apt = self.apt()?;
         apt.update()?;
         let pattern = format!("^linux-(image|binary)-[0-9].*-cloud-{}$", self.arch.debian());
-        offer::newest_of_each(&apt.versions(&pattern)?)
+        offer::all(&apt.versions(&pattern)?)
     }
 
     /// The kernels of the wanted series; the archive is asked only for what is not there, or for everything anew.
@@ -54,6 +54,15 @@ impl Store {
             .iter()
             .map(|series| self.fetch(offer::find(&offers, series)?, series))
             .collect()
+    }
+
+    /// The files of a package, fetched once.
+    pub fn package(&self, package: &str) -> Result<PathBuf> {
+        let apt = self.apt()?;
+        match apt.unpacked(package) {
+            Some(files) => Ok(files),
+            None => apt.unpack(package),
+        }
     }
 
     /// A static busybox for the guest.
@@ -83,21 +92,38 @@ impl Store {
         })
     }
 
-    /// Puts an offered kernel into the cache under the name it was wanted by, unless it is there.
+    /// Puts the newest kernel of an offer into the cache under the name it was wanted by, unless it is there. Lists may
+    /// name what the archive has dropped, so an older one is the next best.
     fn fetch(&self, offer: &Offer, wanted: &str) -> Result<Kernel> {
-        let dir = self.dir.join(wanted);
-        let known = fs::read_to_string(dir.join("version")).unwrap_or_default();
-        if known != offer.version {
-            say(&format!("fetching {} {}", offer.package, offer.version));
-            let files = self
-                .apt()?
-                .unpack(&format!("{}={}", offer.package, offer.version))?;
-            let image = image_in(&files).with_context(|| format!("{} has no kernel", offer.package))?;
-            fs::create_dir_all(&dir)?;
-            fs::copy(image, dir.join("vmlinuz"))?;
-            fs::write(dir.join("series"), &offer.series)?;
-            fs::write(dir.join("version"), &offer.version)?;
+        let known = fs::read_to_string(self.dir.join(wanted).join("version")).unwrap_or_default();
+        let mut last = None;
+        for package in offer.packages.iter().rev() {
+            if known == package.version {
+                return self.kernel(wanted);
+            }
+            match self.unpack(package) {
+                Ok(image) => return self.keep(&image, offer, package, wanted),
+                Err(error) => say(&format!("{error:#}")),
+            }
+            last = Some(package);
         }
+        let oldest = last.map_or("", |package| &package.version);
+        bail!("no kernel {} could be fetched, down to {oldest}", offer.series)
+    }
+
+    fn unpack(&self, package: &Package) -> Result<PathBuf> {
+        let Package { name, version } = package;
+        say(&format!("fetching {name} {version}"));
+        let files = self.apt()?.unpack(&format!("{name}={version}"))?;
+        image_in(&files).with_context(|| format!("{name} has no kernel"))
+    }
+
+    fn keep(&self, image: &Path, offer: &Offer, package: &Package, wanted: &str) -> Result<Kernel> {
+        let dir = self.dir.join(wanted);
+        fs::create_dir_all(&dir)?;
+        fs::copy(image, dir.join("vmlinuz"))?;
+        fs::write(dir.join("series"), &offer.series)?;
+        fs::write(dir.join("version"), &package.version)?;
         self.kernel(wanted)
     }
 }

@@ -1,15 +1,20 @@
 //! Which kernels an archive has.
 //!
-//! In: its packages with their versions. Out: the newest of each series.
+//! In: its packages with their versions. Out: those of each series.
 
 use anyhow::{Context, Result};
 use std::process::{Command, Stdio};
 
-/// The newest kernel of a series that the archive has.
+/// The kernels of one series, oldest first; never empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
     pub series: String,
-    pub package: String,
+    pub packages: Vec<Package>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Package {
+    pub name: String,
     pub version: String,
 }
 
@@ -24,10 +29,10 @@ pub fn find<'a>(offers: &'a [Offer], series: &str) -> Result<&'a Offer> {
     })
 }
 
-/// The newest version of each series among lines `package | version | source`.
+/// What lines `package | version | source` offer, oldest series first.
 ///
 /// Since 6.19 `linux-image-*` is empty and `linux-binary-*` has the kernel.
-pub fn newest_of_each(lines: &str) -> Result<Vec<Offer>> {
+pub fn all(lines: &str) -> Result<Vec<Offer>> {
     let mut rows = String::new();
     for line in lines.lines() {
         let mut columns = line.split('|').map(str::trim);
@@ -42,21 +47,26 @@ pub fn newest_of_each(lines: &str) -> Result<Vec<Offer>> {
             rows += &format!("{} {version} {package}\n", series_of(abi));
         }
     }
-    Ok(last_of_each(&by_version(&rows)?))
+    Ok(by_series(&by_version(&rows)?))
 }
 
-fn last_of_each(rows: &str) -> Vec<Offer> {
+fn by_series(rows: &str) -> Vec<Offer> {
     let mut offers: Vec<Offer> = Vec::new();
     for row in rows.lines() {
-        let [series, version, package] = row.split(' ').collect::<Vec<_>>()[..] else {
+        let [series, version, name] = row.split(' ').collect::<Vec<_>>()[..] else {
             continue;
         };
-        offers.retain(|offer| offer.series != series);
-        offers.push(Offer {
-            series: series.into(),
-            package: package.into(),
+        let package = Package {
+            name: name.into(),
             version: version.into(),
-        });
+        };
+        match offers.last_mut() {
+            Some(offer) if offer.series == series => offer.packages.push(package),
+            _ => offers.push(Offer {
+                series: series.into(),
+                packages: vec![package],
+            }),
+        }
     }
     offers
 }
@@ -86,16 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_of_each_series_is_offered_and_empty_packages_are_not() {
-        let lines = " linux-image-6.1.0-9-cloud-amd64 | 6.1.27-1 | somewhere\n\
-                     linux-image-6.1.0-56-cloud-amd64 | 6.1.192-2 | somewhere\n\
+    fn series_and_their_versions_are_in_order_and_empty_packages_are_left_out() {
+        let lines = " linux-image-6.1.0-56-cloud-amd64 | 6.1.192-2 | somewhere\n\
+                     linux-image-6.1.0-9-cloud-amd64 | 6.1.27-1 | somewhere\n\
                      linux-image-6.19.14+deb13-cloud-amd64 | 6.19.14-1 | somewhere\n\
                      linux-binary-6.19.14+deb13-cloud-amd64 | 6.19.14-1 | somewhere\n\
                      linux-image-5.10.0-46-cloud-amd64 | 5.10.262-1 | somewhere\n";
-        let offers = newest_of_each(lines).expect("sort is there");
-        let packages: Vec<&str> = offers.iter().map(|offer| offer.package.as_str()).collect();
+        let offers = all(lines).expect("sort is there");
+        let packages = offers.iter().flat_map(|offer| &offer.packages);
+        let packages: Vec<&str> = packages.map(|package| package.name.as_str()).collect();
         let expected = [
             "linux-image-5.10.0-46-cloud-amd64",
+            "linux-image-6.1.0-9-cloud-amd64",
             "linux-image-6.1.0-56-cloud-amd64",
             "linux-binary-6.19.14+deb13-cloud-amd64",
         ];
