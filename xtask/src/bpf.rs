@@ -11,6 +11,10 @@ use std::time::SystemTime;
 /// What the object is made of.
 const SOURCES: &[&str] = &["audit-ebpf", "audit-common", "Cargo.toml", "Cargo.lock"];
 
+/// With type information; and with memset and memcpy in place: as functions they are calls inside BPF, which arm64
+/// before Linux 6.0 does not allow in a program that has tail calls.
+const LINKER_ARGS: &[&str] = &["-Clink-arg=--btf", "-Clink-arg=--disable-expand-memcpy-in-order"];
+
 /// Makes `target/bpf/audit-ebpf.o` current.
 pub fn build() -> Result<PathBuf> {
     let object = root().join("target/bpf/audit-ebpf.o");
@@ -51,7 +55,9 @@ pub fn build() -> Result<PathBuf> {
         cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
     }
     let linker = format!("-Clinker={}", found.linker.display());
-    let flags = [linker.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\u{1f}");
+    let mut flags = vec![linker.as_str(), "-Cdebuginfo=2"];
+    flags.extend(LINKER_ARGS);
+    let flags = flags.join("\u{1f}");
     run(cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", &target))?;
