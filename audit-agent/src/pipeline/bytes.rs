@@ -1,0 +1,133 @@
+//! Bytes of a connection on their way to finished exchanges.
+//!
+//! In: the kernel's data events and byte counts. Out: inference records. Never: a byte that the kernel counted and that
+//! is neither parsed nor declared missing.
+
+use super::assemble::{self, Surroundings};
+use super::connection::Connection;
+use super::exchange::Finished;
+use super::{Output, Pipeline, tls};
+use crate::flow::{GapCause, Piece, index};
+use crate::http::Chunk;
+use crate::record::Body;
+use audit_common::abi::ConnKey;
+use audit_common::decode::{Data, Direction, Event};
+use std::collections::BTreeMap;
+
+impl Pipeline {
+    pub(super) fn data(&mut self, data: &Data<'_>, event: &Event<'_>, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&data.conn) else {
+            // Its opening was lost, or it was judged or ended before.
+            self.count("bytes_without_connection", u64::from(data.stream_len));
+            return;
+        };
+        if connection.ignored {
+            return;
+        }
+        connection.last_ns = event.time_ns;
+        if event.pid != 0 {
+            connection.server_pid = event.pid;
+        }
+        if connection.tls.is_some() {
+            return;
+        }
+        if connection.streams.iter().all(|stream| stream.seen == 0) && tls::is_record(data.bytes) {
+            self.found_tls(data.conn, out);
+            return;
+        }
+        self.stream(data.conn, data, event.time_ns, out);
+    }
+
+    /// Bytes of HTTP, as they were on the socket or as a TLS library had them, on the connection `key`.
+    pub(super) fn stream(&mut self, key: ConnKey, data: &Data<'_>, time_ns: u64, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let mut finished = Vec::new();
+        let hasher = &self.options.hasher;
+        let Connection {
+            http,
+            exchanges,
+            streams,
+            gaps,
+            ..
+        } = connection;
+        let before = exchanges.evidence;
+        streams[index(data.direction)].accept(data, |piece| {
+            let chunk = chunk(piece, gaps);
+            let response = data.direction == Direction::Tx;
+            http.push(response, chunk, &mut |http_event| {
+                finished.extend(exchanges.event(http_event, time_ns, hasher));
+            });
+        });
+        let after = exchanges.evidence;
+        if after != before {
+            self.judge(key, before, after, out);
+        }
+        self.finish(key, &finished, out);
+    }
+
+    /// The kernel has counted so many bytes: what did not come is declared missing.
+    pub(super) fn catch_up(&mut self, key: ConnKey, rx: u64, tx: u64, time_ns: u64, out: &mut Vec<Output>) {
+        let Some(connection) = self
+            .connections
+            .get_mut(&key)
+            .filter(|connection| !connection.ignored)
+        else {
+            return;
+        };
+        let mut finished = Vec::new();
+        let hasher = &self.options.hasher;
+        let Connection {
+            http,
+            exchanges,
+            streams,
+            gaps,
+            ..
+        } = connection;
+        for (response, total) in [(false, rx), (true, tx)] {
+            streams[usize::from(response)].catch_up(total, |piece| {
+                let chunk = chunk(piece, gaps);
+                http.push(response, chunk, &mut |event| {
+                    finished.extend(exchanges.event(event, time_ns, hasher))
+                });
+            });
+        }
+        self.finish(key, &finished, out);
+    }
+
+    pub(super) fn finish(&mut self, key: ConnKey, finished: &[Finished], out: &mut Vec<Output>) {
+        for finished in finished {
+            let Some(connection) = self.connections.get_mut(&key) else {
+                return;
+            };
+            if connection.ignored {
+                continue;
+            }
+            let around = Surroundings {
+                connection,
+                processes: &self.processes,
+                system: self.system,
+                hasher: &self.options.hasher,
+                capture_path: &self.start.capture_path,
+                unix_offset_ns: self.offset_ns,
+            };
+            let body = Body::Inference(Box::new(assemble::inference(finished, &around)));
+            connection.gaps.clear();
+            out.push(self.record(body, finished.end_ns));
+            self.count("inferences", 1);
+        }
+    }
+}
+
+fn chunk<'a>(piece: Piece<'a>, gaps: &mut BTreeMap<GapCause, u64>) -> Chunk<'a> {
+    match piece {
+        Piece::Data(bytes) => Chunk::Data(bytes),
+        Piece::Gap(len, cause) => {
+            let total = gaps.entry(cause).or_default();
+            *total = total.saturating_add(len);
+            Chunk::Gap(len)
+        }
+        Piece::Eof => Chunk::Eof,
+    }
+}

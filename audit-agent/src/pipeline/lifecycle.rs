@@ -1,0 +1,195 @@
+//! Connections from their opening to their end.
+//!
+//! In: openings and ends from the kernel side, and ticks. Out: verdicts, look-ups, and gap records for bytes that belong
+//! to no exchange. Never: more connections than [`limits::CONNECTIONS`]; the quietest goes first.
+
+use super::connection::Connection;
+use super::exchange::Exchanges;
+use super::{Output, Pipeline, clients};
+use crate::record::{self, Body, Gap, INTEGER_MAX};
+use crate::{http, limits};
+use audit_common::abi::ConnKey;
+use audit_common::config::Verdict;
+use audit_common::decode::{Conn, Event};
+use std::collections::BTreeMap;
+
+/// Late data events may follow the end of a connection by this much.
+const GRACE_NS: u64 = 200_000_000;
+/// A unix connection has no death event: after its peer's end it is over when it is quiet for so long.
+const UNIX_QUIET_NS: u64 = 2_000_000_000;
+/// An open exchange that is quiet for so long is compared with the kernel's counters.
+const SYNC_AFTER_NS: u64 = 2_000_000_000;
+
+impl Pipeline {
+    pub(super) fn opened(&mut self, conn: &Conn, event: &Event<'_>, out: &mut Vec<Output>) {
+        const AF_UNIX: u16 = 1;
+        let is_unix = conn.family == AF_UNIX;
+        if self.connections.len() >= limits::CONNECTIONS {
+            self.evict(out);
+        }
+        let (local, remote) = (clients::local(conn), clients::remote(conn));
+        let client_pid = if is_unix {
+            Some(conn.peer_pid).filter(|pid| *pid != 0)
+        } else {
+            self.clients.take(conn)
+        };
+        self.look_up(event.pid, out);
+        match (client_pid, local, remote) {
+            (Some(pid), ..) => self.look_up(pid, out),
+            (None, Some(local), Some(remote)) if local.ip() == remote.ip() || remote.ip().is_loopback() => {
+                out.push(Output::NeedPeer {
+                    conn: conn.conn,
+                    local,
+                    remote,
+                });
+            }
+            _ => {}
+        }
+        if is_unix {
+            out.push(Output::NeedUnixPath {
+                conn: conn.conn,
+                inode: conn.inode,
+            });
+        }
+        self.count("connections", 1);
+        let ignored = local.is_some_and(|local| !self.options.filter.allows_port(local.port()));
+        // Birth of a unix connection is not seen, but its first bytes tell as well as a TCP one's.
+        let joined = conn.joined && !is_unix;
+        self.connections.insert(
+            conn.conn,
+            Connection {
+                key: conn.conn,
+                local,
+                remote,
+                unix_path: None,
+                is_unix,
+                server_pid: event.pid,
+                client_pid,
+                peer_uid: is_unix.then_some(conn.peer_uid),
+                joined: conn.joined,
+                http: http::Connection::new(joined),
+                exchanges: Exchanges::default(),
+                streams: Default::default(),
+                gaps: BTreeMap::new(),
+                last_ns: event.time_ns,
+                closed_ns: None,
+                ignored,
+                tls: None,
+                wire_bytes: 0,
+            },
+        );
+        if ignored {
+            out.push(Output::Verdict {
+                conn: conn.conn,
+                verdict: Verdict::Ignore,
+            });
+        }
+    }
+
+    pub(super) fn closed(&mut self, conn: &Conn, time_ns: u64, out: &mut Vec<Output>) {
+        if self
+            .connections
+            .get(&conn.conn)
+            .is_some_and(|connection| connection.tls.is_none())
+        {
+            self.catch_up(conn.conn, conn.rx_bytes, conn.tx_bytes, time_ns, out);
+        }
+        match self.connections.get_mut(&conn.conn) {
+            Some(connection) => {
+                connection.closed_ns.get_or_insert(time_ns);
+                connection.wire_bytes = conn.rx_bytes.saturating_add(conn.tx_bytes);
+            }
+            None => out.push(Output::Forget(conn.conn)),
+        }
+    }
+
+    /// Ends the connections that are over at `boot_ns`, and asks for the kernel's counters of those that are stuck.
+    pub(super) fn connections_tick(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
+        let quiet = |connection: &Connection| boot_ns.saturating_sub(connection.last_ns);
+        let over = |connection: &&Connection| match connection.closed_ns {
+            Some(closed) => boot_ns.saturating_sub(closed) >= GRACE_NS,
+            None => connection.is_unix && connection.streams[0].ended && quiet(connection) >= UNIX_QUIET_NS,
+        };
+        let mut ended: Vec<ConnKey> = self.connections.values().filter(over).map(|c| c.key).collect();
+        ended.sort();
+        for key in ended {
+            self.end(key, false, out);
+        }
+        let stuck =
+            |connection: &&Connection| connection.exchanges.open() > 0 && quiet(connection) >= SYNC_AFTER_NS;
+        let mut stuck: Vec<_> = self.connections.values().filter(stuck).collect();
+        stuck.sort_by_key(|connection| connection.key);
+        out.extend(stuck.into_iter().filter_map(Connection::sync));
+    }
+
+    /// A connection is over, or (`lost`) out of our sight: what is open on it ends, and what could not be assigned
+    /// is declared.
+    pub(super) fn end(&mut self, key: ConnKey, lost: bool, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let time_ns = connection.closed_ns.unwrap_or(connection.last_ns);
+        let mut finished = Vec::new();
+        let hasher = &self.options.hasher;
+        let Connection { http, exchanges, .. } = connection;
+        let mut sink = |event: http::HttpEvent<'_>| finished.extend(exchanges.event(event, time_ns, hasher));
+        if lost {
+            http.lose(&mut sink)
+        } else {
+            http.close(&mut sink)
+        }
+        self.finish(key, &finished, out);
+        self.declare_skipped(key, out);
+        self.tls_ended(key, out);
+        self.connections.remove(&key);
+        out.push(Output::Forget(key));
+    }
+
+    /// Bytes on a connection of an inference server that belong to no record.
+    fn declare_skipped(&mut self, key: ConnKey, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let (seen, missed) = (
+            connection.exchanges.skipped_seen,
+            connection.exchanges.skipped_missed,
+        );
+        let port = connection.local.map(|local| local.port());
+        let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
+        if connection.ignored
+            || seen.saturating_add(missed) == 0
+            || !(serves || connection.exchanges.evidence.inference > 0)
+        {
+            return;
+        }
+        connection.exchanges.skipped_seen = 0;
+        connection.exchanges.skipped_missed = 0;
+        let gap = Gap {
+            place: "reassembly".into(),
+            lost_bytes: BTreeMap::from([
+                ("missed".into(), missed.min(INTEGER_MAX)),
+                ("unassigned".into(), seen),
+            ]),
+            connection: Some(record::Connection {
+                client: connection.client_name(),
+                server: connection.server_name(),
+                server_pid: Some(connection.server_pid.into()),
+            }),
+            ..Gap::default()
+        };
+        let time_ns = connection.last_ns;
+        out.push(self.record(Body::Gap(gap), time_ns));
+    }
+
+    /// Room for a new connection: the one that was quiet longest goes.
+    pub(super) fn evict(&mut self, out: &mut Vec<Output>) {
+        let quietest = self
+            .connections
+            .values()
+            .min_by_key(|connection| connection.last_ns);
+        if let Some(key) = quietest.map(|connection| connection.key) {
+            self.count("connections_evicted", 1);
+            self.end(key, true, out);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the pipeline asks of the edges, and what an operator chose for it.
+//!
+//! Only data: who carries an [`Output`] out is `run`, and what it found out comes back as a
+//! [`crate::event::HostFact`].
+
+use super::tls::SessionId;
+use crate::policy::filter::Filter;
+use crate::record::Body;
+use crate::record::hash::Hasher;
+use audit_common::abi::ConnKey;
+use audit_common::config::Verdict;
+
+/// What the edges shall do.
+#[derive(Debug)]
+pub enum Output {
+    /// Sign and store, with the wall-clock time it is about.
+    Record {
+        body: Box<Body>,
+        unix_ns: u64,
+    },
+    Verdict {
+        conn: ConnKey,
+        verdict: Verdict,
+    },
+    Listener {
+        port: u16,
+        verdict: Verdict,
+    },
+    /// The kernel's state of the connection is not needed any more.
+    Forget(ConnKey),
+    /// Look the process up and feed a [`HostFact::Process`].
+    NeedProcess {
+        pid: u32,
+    },
+    /// Look up which weights it has open and feed [`HostFact::Models`].
+    NeedModels {
+        pid: u32,
+    },
+    /// Find the process at the other end and feed a [`HostFact::Peer`].
+    NeedPeer {
+        conn: ConnKey,
+        local: std::net::SocketAddr,
+        remote: std::net::SocketAddr,
+    },
+    /// Find the path of the unix socket and feed a [`HostFact::UnixPath`].
+    NeedUnixPath {
+        conn: ConnKey,
+        inode: u64,
+    },
+    /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`].
+    NeedSync(ConnKey),
+    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`].
+    NeedTls {
+        pid: u32,
+    },
+    TlsVerdict {
+        id: SessionId,
+        verdict: Verdict,
+    },
+    /// The kernel's state of the session is not needed any more.
+    ForgetTls {
+        id: SessionId,
+    },
+    /// Read the kernel's counters of the session and feed a [`HostFact::TlsSync`].
+    NeedTlsSync {
+        id: SessionId,
+    },
+}
+
+/// What an operator chose.
+#[derive(Debug)]
+pub struct Options {
+    pub filter: Filter,
+    pub hasher: Hasher,
+    pub heartbeat_ns: u64,
+    /// The log's public key, for its first record.
+    pub verifier_key: String,
+}
