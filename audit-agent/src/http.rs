@@ -45,13 +45,39 @@ impl Headers {
     }
 }
 
+/// The protocol of a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HttpVersion {
+    Http10,
+    #[default]
+    Http11,
+    Http2,
+}
+
+impl HttpVersion {
+    /// As RFC 9110 writes it, with the minor version where there is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+
+    fn of_minor(version: Option<u8>) -> Self {
+        match version {
+            Some(0) => Self::Http10,
+            _ => Self::Http11,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestHead {
     pub method: String,
     /// As it was sent: path and query, or an absolute URI.
     pub target: String,
-    /// Minor version of HTTP/1.
-    pub version: u8,
+    pub version: HttpVersion,
     pub headers: Headers,
 }
 
@@ -69,7 +95,7 @@ impl RequestHead {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ResponseHead {
     pub status: u16,
-    pub version: u8,
+    pub version: HttpVersion,
     pub headers: Headers,
 }
 
@@ -126,6 +152,29 @@ pub enum HttpEvent<'a> {
     ResponseBody {
         exchange: u64,
         data: &'a [u8],
+    },
+    /// A whole WebSocket message, after [`HttpEvent::Upgraded`]; text is UTF-8.
+    Message {
+        exchange: u64,
+        response: bool,
+        binary: bool,
+        data: &'a [u8],
+        /// With the heads of its frames and of control frames since the one before.
+        wire_bytes: u64,
+    },
+    /// Messages of one direction are missing here, and why.
+    MessageLost {
+        exchange: u64,
+        response: bool,
+        why: &'static str,
+        /// Bytes that were seen and are in no message, and bytes that were not seen.
+        seen: u64,
+        missed: u64,
+    },
+    /// Fields behind the body of a response (RFC 9110 section 6.5).
+    Trailers {
+        exchange: u64,
+        fields: Headers,
     },
     /// The exchange is over, and no more events of it follow.
     ResponseEnd {

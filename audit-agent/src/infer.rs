@@ -17,7 +17,7 @@ mod request;
 mod undecoded;
 
 use crate::call::Call;
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{Headers, RequestHead, ResponseHead};
 use paths::Route;
 
 /// How the exchange ended, from the decoder's point of view.
@@ -31,7 +31,40 @@ pub enum End {
     Partial,
 }
 
+/// Who sent something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// One whole message of an exchange in which both sides send messages: a WebSocket message (RFC 6455, after
+/// reassembly, unmasking and permessage-deflate), or a gRPC message (without its prefix, decompressed).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Message<'a> {
+    pub from: Side,
+    /// False for a WebSocket text message, whose `data` is UTF-8 then; a gRPC message is always binary.
+    pub binary: bool,
+    pub data: &'a [u8],
+    /// When its last byte was seen (boot time).
+    pub time_ns: u64,
+}
+
+/// A call that is over while its exchange goes on (`response.done` of a realtime session).
+#[derive(Debug)]
+pub struct Ended {
+    pub call: Call,
+    /// `Partial` when messages that may belong to it are missing.
+    pub end: End,
+    /// When it began, and when everything was asked; boot time. It ends with the message that ended it.
+    pub start_ns: u64,
+    pub asked_ns: u64,
+}
+
 /// Reads one exchange of one API. Calls come in this order, request body before or among the response's.
+///
+/// An exchange of messages (WebSocket, gRPC) gives [`Decoder::message`] in place of `response_body`; its `request` comes
+/// with what the handshake had as body, which is nothing.
 pub trait Decoder: Send + std::fmt::Debug {
     /// The whole request body, or its first [`crate::limits::BODY_BYTES`] with `complete` false.
     fn request(&mut self, body: &[u8], complete: bool);
@@ -41,6 +74,25 @@ pub trait Decoder: Send + std::fmt::Debug {
 
     /// The next decoded bytes of the response body, seen at `time_ns` (boot time).
     fn response_body(&mut self, data: &[u8], time_ns: u64);
+
+    /// The next whole message of either side, in the order in which they ended on the wire.
+    fn message(&mut self, _message: Message<'_>) {}
+
+    /// One or more messages of `from` are missing before the next: lost on the way to us, over a cap or undecodable.
+    fn message_lost(&mut self, _from: Side) {}
+
+    /// Fields behind the body of the response (RFC 9110 section 6.5).
+    fn trailers(&mut self, _trailers: &Headers) {}
+
+    /// Calls that ended since this was asked last; asked after each message.
+    fn calls(&mut self) -> Vec<Ended> {
+        Vec::new()
+    }
+
+    /// Whether [`Decoder::finish`] has a call to tell of; false for a session between two calls.
+    fn has_call(&self) -> bool {
+        true
+    }
 
     /// The exchange is over.
     fn finish(self: Box<Self>, end: End) -> Call;

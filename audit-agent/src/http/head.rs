@@ -3,7 +3,7 @@
 //! In: the bytes of one head, up to and with its empty line. Out: the head and how long the body is
 //! (RFC 9112 section 6.3). Never: a guess where length fields contradict each other.
 
-use super::{Headers, RequestHead, ResponseHead};
+use super::{Headers, HttpVersion, RequestHead, ResponseHead};
 use crate::limits;
 use httparse::Header;
 
@@ -31,7 +31,7 @@ pub fn request(bytes: &[u8]) -> Result<(RequestHead, Framing), &'static str> {
     let head = RequestHead {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
-        version: parsed.version.unwrap_or(1),
+        version: HttpVersion::of_minor(parsed.version),
         headers: headers(parsed.headers),
     };
     let framing = match length(&head.headers)? {
@@ -55,7 +55,7 @@ pub fn response(bytes: &[u8], method: Option<&str>) -> Result<(ResponseHead, Fra
     }
     let head = ResponseHead {
         status: parsed.code.unwrap_or_default(),
-        version: parsed.version.unwrap_or(1),
+        version: HttpVersion::of_minor(parsed.version),
         headers: headers(parsed.headers),
     };
     let framing = response_framing(&head, method)?;

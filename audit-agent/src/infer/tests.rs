@@ -1,13 +1,13 @@
 use super::*;
 use crate::call::TokensSource;
-use crate::http::Headers;
+use crate::http::{Headers, HttpVersion};
 use proptest::prelude::*;
 
 fn head(path: &str) -> RequestHead {
     RequestHead {
         method: "POST".into(),
         target: path.into(),
-        version: 1,
+        version: HttpVersion::Http11,
         headers: Headers::default(),
     }
 }
@@ -16,7 +16,7 @@ fn answer_head(status: u16, kind: &str) -> ResponseHead {
     let headers = Headers(vec![("content-type".into(), kind.into())]);
     ResponseHead {
         status,
-        version: 1,
+        version: HttpVersion::Http11,
         headers,
     }
 }

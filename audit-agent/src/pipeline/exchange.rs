@@ -3,11 +3,16 @@
 //! In: HTTP events of one connection with their times. Out: [`Finished`] exchanges that were calls to a model.
 //! Never: a secret: API keys are hashed as their head is read.
 
+mod identity;
+mod messages;
+
 use crate::call::Call;
 use crate::http::{BodyEnd, BodyState, HttpEvent, RequestHead, ResponseHead};
 use crate::infer::{self, Classified, Decoder, End};
 use crate::limits::{self, cut};
 use crate::record::hash::{Hasher, Subject};
+use identity::{api_key, user_header};
+use messages::Traffic;
 use std::collections::HashMap;
 
 /// What a connection has shown to be.
@@ -21,7 +26,7 @@ pub struct Evidence {
 }
 
 /// A call to a model that is over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Finished {
     pub call: Call,
     pub method: String,
@@ -46,6 +51,7 @@ struct Open {
     finished: Finished,
     body: Vec<u8>,
     body_over_cap: bool,
+    traffic: Traffic,
 }
 
 /// The exchanges of one connection.
@@ -59,8 +65,8 @@ pub struct Exchanges {
 }
 
 impl Exchanges {
-    /// Takes one HTTP event at `time_ns`; gives an exchange that it ended.
-    pub fn event(&mut self, event: HttpEvent<'_>, time_ns: u64, hasher: &Hasher) -> Option<Finished> {
+    /// Takes one HTTP event at `time_ns`; gives the calls that it ended.
+    pub fn event(&mut self, event: HttpEvent<'_>, time_ns: u64, hasher: &Hasher) -> Vec<Finished> {
         match event {
             HttpEvent::RequestHead { exchange, head } => self.begin(exchange, &head, time_ns, hasher),
             HttpEvent::RequestBody { exchange, data } => {
@@ -91,7 +97,35 @@ impl Exchanges {
                 }
             }
             HttpEvent::ResponseEnd { exchange, end } => {
-                return self.open.remove(&exchange).map(|open| open.end(end, time_ns));
+                let open = self.open.remove(&exchange);
+                return open.and_then(|open| open.end(end, time_ns)).into_iter().collect();
+            }
+            HttpEvent::Message {
+                exchange,
+                response,
+                binary,
+                data,
+                wire_bytes,
+            } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    return open.message(response, binary, data, wire_bytes, time_ns);
+                }
+            }
+            HttpEvent::MessageLost {
+                exchange,
+                response,
+                seen,
+                missed,
+                ..
+            } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.message_lost(response, seen, missed);
+                }
+            }
+            HttpEvent::Trailers { exchange, fields } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.decoder.trailers(&fields);
+                }
             }
             HttpEvent::Upgraded { .. } => {}
             HttpEvent::Skipped { seen, missed, .. } => {
@@ -100,7 +134,7 @@ impl Exchanges {
             }
             HttpEvent::NotHttp => self.evidence.not_http = true,
         }
-        None
+        Vec::new()
     }
 
     fn begin(&mut self, exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) {
@@ -115,6 +149,7 @@ impl Exchanges {
                         finished,
                         body: Vec::new(),
                         body_over_cap: false,
+                        traffic: Traffic::default(),
                     },
                 );
             }
@@ -130,19 +165,25 @@ impl Exchanges {
 }
 
 impl Open {
-    fn end(self, response: BodyEnd, time_ns: u64) -> Finished {
+    /// None when nothing is left to tell: every call of the exchange was over before.
+    fn end(self, response: BodyEnd, time_ns: u64) -> Option<Finished> {
+        if !self.decoder.has_call() {
+            return None;
+        }
         let end = match response.state {
             BodyState::Complete => End::Complete,
             BodyState::Aborted => End::Aborted,
             BodyState::Gap | BodyState::Malformed(_) | BodyState::Undecodable(_) => End::Partial,
         };
+        let (request, response) = self.traffic.rest(self.finished.request, response);
         let call = self.decoder.finish(end);
-        Finished {
+        Some(Finished {
             call,
+            request,
             response,
             end_ns: time_ns,
             ..self.finished
-        }
+        })
     }
 }
 
@@ -187,47 +228,4 @@ fn unseen() -> BodyEnd {
         missed_bytes: 0,
         body_sha256: [0; 32],
     }
-}
-
-/// Keys that clients send because a library asks for one: they name nobody.
-const DUMMY_KEYS: &[&str] = &[
-    "",
-    "EMPTY",
-    "dummy",
-    "lm-studio",
-    "lmstudio",
-    "no-key",
-    "none",
-    "ollama",
-    "sk-no-key-required",
-];
-
-fn api_key(head: &RequestHead) -> Option<&str> {
-    let header = |name: &str| head.headers.first(name);
-    let bearer = header("authorization").map(|value| match value.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-        _ => value,
-    });
-    let key = bearer.or_else(|| {
-        ["x-api-key", "api-key", "xi-api-key", "x-goog-api-key"]
-            .iter()
-            .find_map(|n| header(n))
-    });
-    key.filter(|key| !DUMMY_KEYS.contains(key))
-}
-
-/// A user that a proxy in front names.
-fn user_header(head: &RequestHead) -> Option<(&'static str, String)> {
-    const NAMES: &[&str] = &[
-        "x-user-id",
-        "x-openwebui-user-id",
-        "x-openwebui-user-email",
-        "helicone-user-id",
-        "x-litellm-end-user-id",
-        "x-forwarded-user",
-        "x-auth-request-email",
-    ];
-    NAMES
-        .iter()
-        .find_map(|name| head.headers.first(name).map(|value| (*name, cut(value))))
 }

@@ -33,7 +33,8 @@ impl Log {
             },
             HttpEvent::ResponseEnd { exchange, end } => Seen::ResponseEnd(exchange, end.state),
             HttpEvent::Upgraded { protocol, .. } => Seen::Upgraded(protocol),
-            HttpEvent::Skipped { .. } => return,
+            HttpEvent::Skipped { .. } | HttpEvent::Message { .. } | HttpEvent::MessageLost { .. } => return,
+            HttpEvent::Trailers { .. } => return,
             HttpEvent::NotHttp => Seen::NotHttp,
         };
         self.0.push(seen);
