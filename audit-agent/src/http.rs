@@ -5,13 +5,15 @@
 
 pub mod coding;
 mod connection;
-mod direction;
-pub mod head;
+mod h1;
 mod message;
 pub mod ndjson;
 pub mod sse;
 
 pub use connection::Connection;
+
+/// Where a reader's events go.
+type Sink<'s> = &'s mut dyn FnMut(HttpEvent<'_>);
 
 /// A piece of one direction of a connection, in order.
 #[derive(Clone, Copy, Debug)]
@@ -195,3 +197,6 @@ pub enum HttpEvent<'a> {
     /// Not HTTP/1 at all; nothing more will come from this connection.
     NotHttp,
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! In: the bytes of one head, up to and with its empty line. Out: the head and how long the body is
 //! (RFC 9112 section 6.3). Never: a guess where length fields contradict each other.
 
-use super::{Headers, HttpVersion, RequestHead, ResponseHead};
+use crate::http::{Headers, HttpVersion, RequestHead, ResponseHead};
 use crate::limits;
 use httparse::Header;
 

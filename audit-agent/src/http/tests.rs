@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits;
 use proptest::prelude::*;
 
 /// What a test compares: body pieces are joined.
