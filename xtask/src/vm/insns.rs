@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// Fails when a program has grown, or is not in the column of a kernel that has one.
+    /// Fails when a program has grown, or when what is loaded is not what the kernel's column has, if it has one.
     pub fn compare(&self, column: &str, counts: &Counts) -> Result<()> {
         let Some(kept) = self.columns.get(&key(column)) else {
             return Ok(());
@@ -90,11 +90,13 @@ impl Table {
             Some(kept) => Some(format!("{name}: {count} instructions, {kept} kept")),
             None => Some(format!("{name}: {count} instructions, none kept")),
         };
-        let grown: Vec<String> = counts.iter().filter_map(grown).collect();
-        if !grown.is_empty() {
+        let gone = |name: &&String| !counts.contains_key(*name);
+        let gone = kept.keys().filter(gone).map(|name| format!("{name}: not loaded"));
+        let changes: Vec<String> = counts.iter().filter_map(grown).chain(gone).collect();
+        if !changes.is_empty() {
             bail!(
                 "{}; if that is meant, run `cargo xtask vm --write` and commit the table",
-                grown.join("; ")
+                changes.join("; ")
             );
         }
         Ok(())
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_over_the_slack_fails_and_so_does_an_unknown_program() {
+    fn growth_over_the_slack_fails_and_so_do_unknown_and_lost_programs() {
         let mut table = Table::default();
         table.set("x86_64 6.1", counts(100));
         assert!(table.compare("x86_64 6.1", &counts(120)).is_ok());
@@ -167,6 +169,7 @@ mod tests {
                 .compare("x86_64 6.1", &Counts::from([("new".to_owned(), 1)]))
                 .is_err()
         );
+        assert!(table.compare("x86_64 6.1", &Counts::new()).is_err());
         assert!(table.compare("x86_64 7.9", &counts(9999)).is_ok());
     }
 }

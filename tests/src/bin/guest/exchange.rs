@@ -74,12 +74,13 @@ impl Answer {
     }
 }
 
-/// Checks the one record of the request with this body.
-pub fn check(records: &[Value], body: &Value) -> Result<()> {
+/// Checks the one record of the request with this body, seen by the capture path `path`.
+pub fn check(records: &[Value], path: &str, body: &Value) -> Result<()> {
     let answer = Answer::to(body)?;
     let found = record::with_prompt(records, &record::canonical_hash(&body["messages"])?)?;
     let expected = [
         ("/capture/bytes_missed", json!(0)),
+        ("/capture/source", json!(path)),
         ("/capture/state", json!("complete")),
         ("/status", json!(200)),
         ("/stream", json!(answer.stream)),

@@ -4,7 +4,7 @@
 
 use super::cases::{Case, Listens, Suite};
 use super::exchange::check;
-use super::{client, report, server};
+use super::{client, doctor, report, server};
 use anyhow::{Result, bail, ensure};
 use audit_tests::agent::{Agent, Options};
 use audit_tests::command::TestCommand;
@@ -28,9 +28,17 @@ struct Running<'a> {
 
 /// Runs a suite and reports each case; whether all passed.
 pub fn run(suite: &Suite) -> bool {
+    let loads = doctor::check(suite.path);
+    if loads.is_err() && !suite.everywhere {
+        println!("skipped: {}: this kernel does not have it", suite.path);
+        return true;
+    }
+    if !report(&format!("{}/doctor", suite.path), &loads) {
+        return false;
+    }
     let mut failed = 0;
     let whole = traffic(suite, &mut failed);
-    report(&format!("{}/log", suite.name), &whole) && failed == 0
+    report(&format!("{}/log", suite.path), &whole) && failed == 0
 }
 
 /// Starts servers and the agent, makes every exchange, and checks what was signed. Failed cases are counted, what is
@@ -47,7 +55,7 @@ fn traffic(suite: &Suite, failed: &mut usize) -> Result<()> {
     let mut agent = Agent::start(Options {
         dir: dir.path(),
         output: "json",
-        config: &format!("{PLAIN_HASHES}{}", suite.config),
+        config: &format!("{PLAIN_HASHES}[capture]\npath = \"{}\"\n", suite.path),
     })?;
     running.extend(start(Listens::LaterThanTheAgent)?);
     let made: Vec<Result<()>> = running.iter().map(exchange).collect();
@@ -56,8 +64,9 @@ fn traffic(suite: &Suite, failed: &mut usize) -> Result<()> {
         running.iter().map(|running| running.bodies.len()).sum(),
     );
     for (running, made) in running.iter().zip(made) {
-        let name = format!("{}/{}", suite.name, running.case.name);
-        let result = made.and_then(|()| recorded(running, records.as_deref().unwrap_or_default()));
+        let name = format!("{}/{}", suite.path, running.case.name);
+        let result =
+            made.and_then(|()| recorded(running, suite.path, records.as_deref().unwrap_or_default()));
         *failed += usize::from(!report(&name, &result));
     }
     complete(&records?, &running)?;
@@ -103,8 +112,11 @@ fn records(agent: &mut Agent, expected: usize) -> Result<Vec<Value>> {
     Ok(records)
 }
 
-fn recorded(running: &Running, records: &[Value]) -> Result<()> {
-    running.bodies.iter().try_for_each(|body| check(records, body))
+fn recorded(running: &Running, path: &str, records: &[Value]) -> Result<()> {
+    running
+        .bodies
+        .iter()
+        .try_for_each(|body| check(records, path, body))
 }
 
 /// One record for each exchange, none besides, and nothing missing.
