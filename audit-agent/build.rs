@@ -3,7 +3,10 @@
 use std::path::Path;
 
 fn main() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf");
+    let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/bpf")
+        .join(arch);
     // The folder is watched, not the file: a file that is not there would make every build run this again.
     std::fs::create_dir_all(&folder)?;
     println!("cargo:rerun-if-changed={}", folder.display());

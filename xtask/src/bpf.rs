@@ -8,16 +8,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// What the object is made of.
-const SOURCES: &[&str] = &["audit-ebpf", "audit-common", "Cargo.toml", "Cargo.lock"];
+/// What the object is made of, and by what.
+const SOURCES: &[&str] = &[
+    "audit-ebpf",
+    "audit-common",
+    "Cargo.toml",
+    "Cargo.lock",
+    "xtask/src/bpf.rs",
+];
 
 /// With type information; and with memset and memcpy in place: as functions they are calls inside BPF, which arm64
 /// before Linux 6.0 does not allow in a program that has tail calls.
 const LINKER_ARGS: &[&str] = &["-Clink-arg=--btf", "-Clink-arg=--disable-expand-memcpy-in-order"];
 
-/// Makes `target/bpf/audit-ebpf.o` current.
+/// Makes the object for this machine current.
 pub fn build() -> Result<PathBuf> {
-    let object = root().join("target/bpf/audit-ebpf.o");
+    build_for(std::env::consts::ARCH)
+}
+
+/// Makes `target/bpf/<arch>/audit-ebpf.o` current. The instructions are the same everywhere; the registers that uprobes
+/// read are not.
+pub fn build_for(arch: &str) -> Result<PathBuf> {
+    let folder = root().join("target/bpf").join(arch);
+    let object = folder.join("audit-ebpf.o");
     let made = fs::metadata(&object)
         .and_then(|meta| meta.modified())
         .unwrap_or(SystemTime::UNIX_EPOCH);
@@ -26,7 +39,7 @@ pub fn build() -> Result<PathBuf> {
         return Ok(object);
     }
     let found = toolchain::find_or_install()?;
-    let target = root().join("target/bpf-build");
+    let target = root().join("target/bpf-build").join(arch);
     let [program, args @ ..] = found.cargo.as_slice() else {
         anyhow::bail!("no cargo for the BPF target")
     };
@@ -55,14 +68,15 @@ pub fn build() -> Result<PathBuf> {
         cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
     }
     let linker = format!("-Clinker={}", found.linker.display());
-    let mut flags = vec![linker.as_str(), "-Cdebuginfo=2"];
+    let registers = format!("--cfg=bpf_target_arch=\"{arch}\"");
+    let mut flags = vec![linker.as_str(), "-Cdebuginfo=2", registers.as_str()];
     flags.extend(LINKER_ARGS);
     let flags = flags.join("\u{1f}");
     run(cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", &target))?;
     let built = target.join("bpfel-unknown-none/release/audit-ebpf");
-    fs::create_dir_all(root().join("target/bpf"))?;
+    fs::create_dir_all(&folder)?;
     fs::copy(&built, &object).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(object)
 }

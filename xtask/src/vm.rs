@@ -100,7 +100,7 @@ fn list(store: &fetch::Store) -> Result<()> {
 /// The agent and the program that tests it inside.
 fn programs(arch: Arch, store: &fetch::Store) -> Result<[PathBuf; 2]> {
     if !arch.is_host() {
-        bpf::build()?;
+        bpf::build_for(arch.name())?;
         return cross::build(arch, store);
     }
     let agent = build()?;
