@@ -101,8 +101,12 @@ impl Pipeline {
                 self.look_up(event.pid, out);
             }
             Kernel::Listen(conn) => {
+                // First: a client may already be connecting.
+                out.push(Output::NeedTls {
+                    pid: event.pid,
+                    at_once: true,
+                });
                 self.look_up(event.pid, out);
-                out.push(Output::NeedTls { pid: event.pid });
                 if !self.options.filter.allows_port(conn.local_port) {
                     out.push(Output::Listener {
                         port: conn.local_port,
@@ -119,7 +123,10 @@ impl Pipeline {
             Kernel::TlsData(data) => self.tls_data(data, event, out),
             Kernel::TlsSocket(tls) => self.tls_socket(tls, event, out),
             Kernel::TlsClose(tls) => self.tls_closed(tls, event, out),
-            Kernel::Mapped(process) => out.push(Output::NeedTls { pid: process.pid }),
+            Kernel::Mapped(process) => out.push(Output::NeedTls {
+                pid: process.pid,
+                at_once: false,
+            }),
         }
     }
 

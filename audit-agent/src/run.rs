@@ -253,7 +253,12 @@ impl Run {
                 }
                 None
             }
-            Output::NeedTls { pid } => {
+            Output::NeedTls { pid, at_once: true } => {
+                self.edge.tls_due.remove(&pid);
+                self.see_into(pid);
+                None
+            }
+            Output::NeedTls { pid, at_once: false } => {
                 self.edge.tls_due.insert(pid);
                 None
             }
@@ -308,26 +313,30 @@ impl Run {
     /// Probes the TLS libraries of the processes that asked for it, each of them once however often they asked.
     fn see_into_tls(&mut self) {
         for pid in std::mem::take(&mut self.edge.tls_due) {
-            let mut facts = Vec::new();
-            for library in self.edge.libraries.libraries(pid) {
-                let mut fact = library.fact();
-                if let Err(error) = self.kernel.see_into(&library, pid) {
-                    warn!(%error, pid, path = fact.path, "a TLS library cannot be seen into");
-                    fact.problem = Some(error.to_string());
-                }
-                facts.push(fact);
+            self.see_into(pid);
+        }
+        self.carry_out();
+    }
+
+    fn see_into(&mut self, pid: u32) {
+        let mut libraries = Vec::new();
+        for library in self.edge.libraries.libraries(pid) {
+            let mut fact = library.fact();
+            if let Err(error) = self.kernel.see_into(&library, pid) {
+                warn!(%error, pid, path = fact.path, "a TLS library cannot be seen into");
+                fact.problem = Some(error.to_string());
             }
-            if facts.iter().any(|fact| fact.problem.is_none())
-                && let Err(error) = self.kernel.watch_tls(pid)
-            {
-                warn!(%error, pid, "the sockets of a process are not tied to its TLS sessions");
-            }
-            if !facts.is_empty() {
-                self.fact(HostFact::TlsLibraries {
-                    pid,
-                    libraries: facts,
-                });
-            }
+            libraries.push(fact);
+        }
+        if libraries.iter().any(|library| library.problem.is_none())
+            && let Err(error) = self.kernel.watch_tls(pid)
+        {
+            warn!(%error, pid, "the sockets of a process are not tied to its TLS sessions");
+        }
+        if !libraries.is_empty() {
+            self.edge
+                .facts
+                .push_back(HostFact::TlsLibraries { pid, libraries });
         }
     }
 

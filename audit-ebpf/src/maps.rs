@@ -1,5 +1,6 @@
 //! Every map and global of the kernel side, with the reason for its size.
 
+use crate::probes::go::{GoCall, Goroutine};
 use crate::probes::stream::Scratch;
 use crate::probes::tls::Thread;
 use crate::probes::transport::TransportCall;
@@ -7,7 +8,7 @@ use audit_common::abi::{ARGV_MAX, ConnEvent, ProcessEvent};
 use audit_common::config::{ConnState, ConnVerdict, Offsets, Syscalls, TlsId, TlsSession};
 use audit_common::loss::LossCounters;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 
 /// All events, in one order. The loader sets the size (a power of two); 16 MiB hold about 150 ms of a
 /// saturated loopback server.
@@ -47,6 +48,10 @@ pub static DATA: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Threads inside a TLS library call, and the socket that each read last.
 #[map]
 pub static TLS_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16 * 1024, 0);
+
+/// Goroutines inside a function of `crypto/tls`. One that never returns is forgotten when others need its room.
+#[map]
+pub static GO_CALLS: LruHashMap<Goroutine, GoCall> = LruHashMap::with_max_entries(16 * 1024, 0);
 
 /// TLS sessions of watched processes. 64 bytes each.
 #[map]

@@ -1,6 +1,7 @@
 //! One file for each hook family.
 
 mod floor;
+pub mod go;
 mod moved;
 mod place;
 pub mod process;

@@ -6,6 +6,7 @@
 //! inode; an error on a file that is no ELF.
 
 mod elf;
+mod go;
 
 pub use elf::{Function, Site};
 

@@ -49,9 +49,11 @@ pub enum Output {
     },
     /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`].
     NeedSync(ConnKey),
-    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`].
+    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`]. `at_once`: what the
+    /// process says next is lost otherwise; else it may be put off, since a program maps its libraries one by one.
     NeedTls {
         pid: u32,
+        at_once: bool,
     },
     TlsVerdict {
         id: SessionId,

@@ -54,7 +54,7 @@ impl Pipeline {
         });
         self.count("tls_connections", 1);
         if self.processes.tls(pid).is_empty() {
-            out.push(Output::NeedTls { pid });
+            out.push(Output::NeedTls { pid, at_once: true });
         }
     }
 

@@ -78,6 +78,14 @@ impl Processes {
     }
 
     pub fn learn_tls(&mut self, pid: u32, libraries: Vec<TlsLibrary>) {
+        if !self.by_pid.contains_key(&pid) {
+            self.make_room();
+            let fact = ProcessFact {
+                pid,
+                ..ProcessFact::default()
+            };
+            self.insert(fact, false);
+        }
         if let Some(known) = self.by_pid.get_mut(&pid) {
             known.tls = libraries;
         }

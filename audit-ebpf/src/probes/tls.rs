@@ -15,11 +15,12 @@ use audit_common::abi::{
 };
 use audit_common::config::{TlsId, TlsSession as Session, Verdict};
 use audit_common::loss::LossReason;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
-const NO_SOCKET: ConnKey = ConnKey {
+pub const NO_SOCKET: ConnKey = ConnKey {
     sock: 0,
     generation: 0,
 };
@@ -49,7 +50,7 @@ fn tid() -> u32 {
 
 /// A session's key in the maps; None in a process that is not watched.
 #[inline(always)]
-fn id(object: u64) -> Option<TlsId> {
+pub fn id(object: u64) -> Option<TlsId> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: only the presence is looked at.
     unsafe { PROCESSES.get(pid) }?;
@@ -173,7 +174,7 @@ pub fn tls_init_return(_ctx: RetProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn begin(object: u64) {
+pub fn begin(object: u64) {
     if object != 0
         && let Some(id) = id(object)
     {
@@ -184,9 +185,14 @@ fn begin(object: u64) {
 /// `SSL_free(ssl)`, `gnutls_deinit(session)`
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
-    let Some(id) = id(ctx.arg(0).unwrap_or(0)) else {
-        return 0;
-    };
+    end(ctx.arg(0).unwrap_or(0));
+    0
+}
+
+/// The session's object is gone.
+#[inline(always)]
+pub fn end(object: u64) {
+    let Some(id) = id(object) else { return };
     // SAFETY: map values stay readable while the program runs.
     if let Some(session) = unsafe { TLS_SESSIONS.get(id) } {
         let session = *session;
@@ -194,7 +200,6 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
         let _ = TLS_SESSIONS.remove(id);
         let _ = TLS_VERDICTS.remove(id);
     }
-    0
 }
 
 #[inline(always)]
@@ -230,18 +235,45 @@ fn leave(ctx: &RetProbeContext, sent: bool) {
     let (conn, inside) = used(thread, object, sent);
     let Some(id) = id(object) else { return };
     let Some(session) = session(id) else { return };
-    if conn.sock != 0 && (bytes > 0 || inside) && conn != session.conn {
-        session.conn = conn;
-        tell(
-            EventKind::TlsSocket,
-            object,
-            session,
-            if inside { FLAG_INSIDE } else { 0 },
-        );
+    if bytes > 0 || inside {
+        uses(object, session, conn, inside);
     }
     if bytes > 0 {
         moved(ctx, id, session, thread, bytes, sent);
     }
+}
+
+/// The session's ciphertext is on `conn`, if that is one: said when it is news.
+#[inline(always)]
+pub fn uses(object: u64, session: &mut Session, conn: ConnKey, inside: bool) {
+    if conn.sock != 0 && conn != session.conn {
+        session.conn = conn;
+        let flags = if inside { FLAG_INSIDE } else { 0 };
+        tell(EventKind::TlsSocket, object, session, flags);
+    }
+}
+
+/// As [`moved`], for calls that are not followed by thread.
+#[inline(always)]
+pub fn moved_by_thread(
+    ctx: &impl EbpfContext,
+    id: TlsId,
+    session: &mut Session,
+    buffer: u64,
+    bytes: u64,
+    sent: bool,
+) {
+    if TLS_THREADS.get_ptr_mut(tid()).is_none() {
+        let _ = TLS_THREADS.insert(tid(), Thread::outside(), 0);
+    }
+    let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) else {
+        lost(LossReason::ScratchBusy, bytes);
+        return;
+    };
+    // SAFETY: as in `socket_used`.
+    let thread = unsafe { &mut *thread };
+    thread.buffer = buffer;
+    moved(ctx, id, session, thread, bytes, sent);
 }
 
 /// The socket that the call's bytes came from or went to, and whether it was used inside of the call. Bytes that were
@@ -265,7 +297,7 @@ fn used(thread: &mut Thread, object: u64, sent: bool) -> (ConnKey, bool) {
 }
 
 #[inline(always)]
-fn session(id: TlsId) -> Option<&'static mut Session> {
+pub fn session(id: TlsId) -> Option<&'static mut Session> {
     if TLS_SESSIONS.get_ptr_mut(id).is_none() && TLS_SESSIONS.insert(id, new_session(1), 0).is_err() {
         lost(LossReason::ConnMapFull, 0);
         return None;
@@ -288,7 +320,7 @@ fn verdict(id: TlsId, session: &Session) -> u32 {
 /// `bytes` of plaintext are in the call's buffer.
 #[inline(always)]
 fn moved(
-    ctx: &RetProbeContext,
+    ctx: &impl EbpfContext,
     id: TlsId,
     session: &mut Session,
     thread: &mut Thread,

@@ -21,11 +21,16 @@ fn programs_of(function: Function) -> &'static [&'static str] {
         Function::New => &["tls_new_return"],
         Function::Init => &["tls_init_enter", "tls_init_return"],
         Function::Free => &["tls_free"],
+        Function::GoCall => &["go_enter"],
+        Function::GoReadReturn => &["go_read_return"],
+        Function::GoWriteReturn => &["go_write_return"],
+        Function::GoHandshake => &["go_handshake"],
+        Function::GoClose => &["go_close"],
     }
 }
 
 /// Every uprobe program.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 13] = [
     "tls_enter",
     "tls_enter_ex",
     "tls_read_return",
@@ -34,6 +39,11 @@ pub const PROGRAMS: [&str; 8] = [
     "tls_init_enter",
     "tls_init_return",
     "tls_free",
+    "go_enter",
+    "go_read_return",
+    "go_write_return",
+    "go_handshake",
+    "go_close",
 ];
 
 /// One file's probes and who runs it.

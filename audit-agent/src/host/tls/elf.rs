@@ -3,11 +3,15 @@
 //! In: a file that a process executes, untrusted. Out: [`Found`], or None when it has nothing of TLS. Only the headers,
 //! the symbol tables and one section are read. Never: a panic, whatever the file holds.
 
-use super::Found;
-use object::read::ReadCache;
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ReadRef};
-use std::collections::HashMap;
+mod image;
+mod symbols;
+
+use super::{Found, go};
+use image::Cache;
+pub use image::Image;
+use memchr::memmem;
 use std::fs::File;
+use symbols::Symbols;
 
 /// What a function does, which says which programs are attached to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +28,14 @@ pub enum Function {
     Init,
     /// `(session)`
     Free,
+    /// Go: `(*Conn, buffer, length, capacity)`
+    GoCall,
+    /// A `RET` of Go's functions: `(bytes, error)`
+    GoReadReturn,
+    GoWriteReturn,
+    /// Go: `(*Conn)`, before the first byte of a session
+    GoHandshake,
+    GoClose,
 }
 
 /// A function and its place in the file.
@@ -52,153 +64,100 @@ const GNUTLS: &[(&str, Function)] = &[
 /// Programs mention older releases in their messages too.
 const VERSIONS_LOOKED_AT: usize = 64;
 
-/// A symbol that only BoringSSL has.
+/// Symbols that only BoringSSL has, and that only libcrypto has, which knows the release.
 const BORINGSSL_ONLY: &str = "SSL_CTX_set_grease_enabled";
+const CRYPTO_ONLY: &str = "OpenSSL_version";
 
 pub fn examine(file: &File) -> Option<Found> {
-    let cache = ReadCache::new(file);
-    let elf = object::File::parse(&cache).ok()?;
-    let wanted: Vec<&str> = OPENSSL.iter().chain(GNUTLS).map(|(name, _)| *name).collect();
-    let symbols = symbols(&elf, &wanted);
-    let openssl = sites(&elf, &symbols.places, OPENSSL);
-    let gnutls = sites(&elf, &symbols.places, GNUTLS);
-    if !openssl.is_empty() {
-        let library = if symbols.boringssl { "boringssl" } else { "openssl" };
-        return Some(Found {
-            library,
-            version: version(&elf, b"OpenSSL "),
-            sites: openssl,
-            problem: None,
-        });
+    let cache = Cache::new(file);
+    let image = Image::parse(file, &cache)?;
+    if go::is_go(&image) {
+        return go::examine(&image);
     }
-    if !gnutls.is_empty() {
-        return Some(Found {
-            library: "gnutls",
-            version: version(&elf, b"GnuTLS "),
-            sites: gnutls,
-            problem: None,
-        });
-    }
-    if symbols.crypto {
-        return Some(Found {
-            library: "openssl",
-            version: version(&elf, b"OpenSSL "),
-            ..Found::default()
-        });
-    }
-    blind(&elf, &symbols)
-}
-
-/// TLS that is there and cannot be seen into.
-fn blind<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, symbols: &Symbols) -> Option<Found> {
-    let found = |library, problem| {
+    let mut wanted: Vec<&str> = OPENSSL.iter().chain(GNUTLS).map(|(name, _)| *name).collect();
+    wanted.extend([BORINGSSL_ONLY, CRYPTO_ONLY]);
+    let symbols = Symbols::of(&image, &wanted);
+    let found = |library, name, sites| {
         Some(Found {
             library,
-            problem: Some(problem),
-            ..Found::default()
+            version: version(&image, name),
+            sites,
+            problem: None,
         })
     };
-    if elf.section_by_name(".go.buildinfo").is_some() {
-        return found("go", "Go's crypto/tls is not probed by this version");
-    }
-    if symbols.rustls || mentions(elf, b"/rustls-0.") {
+    if let Some(sites) = sites(&image, &symbols, OPENSSL) {
+        let boringssl = symbols.has(BORINGSSL_ONLY);
         return found(
-            "rustls",
-            "rustls has no stable functions to probe: it is compiled into its program",
+            if boringssl { "boringssl" } else { "openssl" },
+            b"OpenSSL ",
+            sites,
         );
     }
-    if mentions(elf, b"OPENSSL_internal") || mentions(elf, b"tls1_PRF") {
-        return found(
-            "openssl",
-            "a TLS library is linked in without its symbols, so its functions cannot be found",
-        );
+    if let Some(sites) = sites(&image, &symbols, GNUTLS) {
+        return found("gnutls", b"GnuTLS ", sites);
     }
-    None
+    if symbols.has(CRYPTO_ONLY) {
+        return found("openssl", b"OpenSSL ", Vec::new());
+    }
+    blind(&image)
 }
 
-/// What the symbol tables say.
-#[derive(Debug, Default)]
-struct Symbols {
-    /// Address by name.
-    places: HashMap<&'static str, u64>,
-    boringssl: bool,
-    crypto: bool,
-    rustls: bool,
-}
+/// TLS that is there and cannot be seen into: by what its code says in its messages.
+const BLIND: [(&[u8], &str, &str); 3] = [
+    (
+        b"/rustls-0.",
+        "rustls",
+        "rustls has no stable functions to probe: it is compiled into its program",
+    ),
+    (b"OPENSSL_internal", "openssl", STRIPPED),
+    (b"tls1_PRF", "openssl", STRIPPED),
+];
+const STRIPPED: &str = "a TLS library is linked in without its symbols, so its functions cannot be found";
 
-fn symbols<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, wanted: &[&'static str]) -> Symbols {
-    let mut found = Symbols::default();
-    for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
-        let Ok(name) = symbol.name() else { continue };
-        if symbol.is_undefined() || symbol.address() == 0 {
-            continue;
-        }
-        // The dynamic table has versions in the names of some tool chains: `SSL_read@@OPENSSL_3.0.0`.
-        let bare = name.split('@').next().unwrap_or(name);
-        if let Some(wanted) = wanted.iter().find(|wanted| **wanted == bare) {
-            found.places.entry(wanted).or_insert(symbol.address());
-        }
-        found.boringssl |= bare == BORINGSSL_ONLY;
-        found.crypto |= bare == "OpenSSL_version";
-        found.rustls |= bare.contains("6rustls");
-    }
-    found
-}
-
-fn sites<'a, R: ReadRef<'a>>(
-    elf: &object::File<'a, R>,
-    places: &HashMap<&'static str, u64>,
-    functions: &[(&'static str, Function)],
-) -> Vec<Site> {
-    let needed = functions.iter().take(2);
-    if !needed.into_iter().all(|(name, _)| places.contains_key(name)) {
-        return Vec::new();
-    }
-    let mut sites: Vec<Site> = Vec::new();
-    for (name, function) in functions {
-        let offset = places.get(name).and_then(|address| file_offset(elf, *address));
-        if let Some(offset) = offset {
-            sites.push(Site {
-                function: *function,
-                offset,
-            });
-        }
-    }
-    sites
-}
-
-/// Uprobes are placed by offset in the file, not by address.
-fn file_offset<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, address: u64) -> Option<u64> {
-    elf.segments().find_map(|segment| {
-        let inside = address.checked_sub(segment.address())?;
-        let (start, len) = segment.file_range();
-        (inside < len).then(|| start.saturating_add(inside))
+fn blind(image: &Image<'_>) -> Option<Found> {
+    let texts = BLIND.map(|(text, ..)| text);
+    let (_, library, problem) = BLIND.get(image.mentions(&texts)?)?;
+    Some(Found {
+        library,
+        problem: Some(problem),
+        ..Found::default()
     })
 }
 
-/// The release that follows `name` in the read-only data, the most exact one: `OpenSSL 3.0.15`.
-fn version<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, name: &[u8]) -> Option<String> {
-    let data = elf.section_by_name(".rodata")?.data().ok()?;
-    let places = data
-        .windows(name.len() + 1)
-        .enumerate()
-        .filter(|(_, window)| window.starts_with(name) && window.last().is_some_and(u8::is_ascii_digit));
-    let releases = places.take(VERSIONS_LOOKED_AT).filter_map(|(at, _)| {
-        let tail = data.get(at + name.len()..)?;
-        let release = tail
-            .iter()
-            .take(32)
-            .take_while(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(byte));
-        Some(release.map(|byte| char::from(*byte)).collect::<String>())
+/// Where the functions are; None when the library's first two are not.
+fn sites(image: &Image<'_>, symbols: &Symbols, functions: &[(&'static str, Function)]) -> Option<Vec<Site>> {
+    if !functions.iter().take(2).all(|(name, _)| symbols.has(name)) {
+        return None;
+    }
+    let places = functions.iter().filter_map(|(name, function)| {
+        Some(Site {
+            function: *function,
+            offset: image.file_offset(symbols.address(name)?)?,
+        })
     });
-    releases.max_by_key(|release| release.matches('.').count())
+    Some(places.collect())
 }
 
-fn mentions<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, text: &[u8]) -> bool {
-    let data = elf
-        .section_by_name(".rodata")
-        .and_then(|section| section.data().ok());
-    data.is_some_and(|data| data.windows(text.len()).any(|window| window == text))
+/// The release that follows `name` in the read-only data, the most exact one: `OpenSSL 3.0.15`.
+fn version(image: &Image<'_>, name: &[u8]) -> Option<String> {
+    let mut releases: Vec<String> = Vec::new();
+    image.search(|piece| {
+        let tails = memmem::find_iter(piece, name).filter_map(|at| piece.get(at + name.len()..));
+        let numbered = tails.filter(|tail| tail.first().is_some_and(u8::is_ascii_digit));
+        releases.extend(numbered.map(release));
+        releases.len() >= VERSIONS_LOOKED_AT
+    });
+    releases
+        .into_iter()
+        .max_by_key(|release| release.matches('.').count())
+}
+
+fn release(text: &[u8]) -> String {
+    let release = text
+        .iter()
+        .take(32)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(byte));
+    release.map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
