@@ -114,7 +114,10 @@ impl Exchange {
             let part = if stream { "delta" } else { "message" };
             choice[part]["content"].as_str().map(String::from)
         };
-        let usage = events.iter().map(|event| &event["usage"]).rfind(|usage| usage.is_object());
+        let usage = events
+            .iter()
+            .map(|event| &event["usage"])
+            .rfind(|usage| usage.is_object());
         let tokens = |name: &str| usage.and_then(|usage| usage[name].as_u64());
         Ok(Self {
             stream: Some(stream),

@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod client;
 pub mod command;
+pub mod exchange;
 pub mod live;
 pub mod process;
 pub mod record;

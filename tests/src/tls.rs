@@ -32,6 +32,7 @@ pub mod uvicorn;
 
 pub use certificate::Certificate;
 
+use crate::exchange::Party;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -41,6 +42,16 @@ pub trait TlsServer: std::fmt::Debug {
 
     /// The process that does the TLS; of several one.
     fn pid(&self) -> u32;
+
+    /// All processes that may do it.
+    fn pids(&self) -> Vec<u32> {
+        vec![self.pid()]
+    }
+
+    /// The weights that they have open.
+    fn weights(&self) -> Option<PathBuf> {
+        None
+    }
 
     fn certificate(&self) -> &Certificate;
 
@@ -60,6 +71,16 @@ pub trait TlsServer: std::fmt::Debug {
     /// The executable as the kernel names it.
     fn exe(&self) -> Result<PathBuf> {
         Ok(std::fs::read_link(format!("/proc/{}/exe", self.pid()))?)
+    }
+
+    /// What its records must say of it.
+    fn party(&self) -> Result<Party> {
+        Ok(Party {
+            pids: self.pids(),
+            exe: self.exe()?,
+            port: self.port(),
+            model: self.weights(),
+        })
     }
 
     /// Whether the process has a file mapped whose name begins so, for example `libssl.so`.

@@ -172,9 +172,9 @@ fn nginx_answers_for_a_plain_llama_server() -> Result<()> {
         return Ok(());
     };
     let server = Nginx::start(&Certificate::create()?, LlamaServer::start(LLAMA)?, 2)?;
-    ensure!(server.workers().len() == 2, "{server:?}");
+    ensure!(server.pids().len() == 2, "{server:?}");
     smoke(&server, Answers::Salad)?;
-    let workers = server.workers();
+    let workers = server.pids();
     drop(server);
     for worker in workers {
         let left = std::fs::read_to_string(format!("/proc/{worker}/comm")).unwrap_or_default();

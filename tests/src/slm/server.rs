@@ -2,6 +2,7 @@
 
 use super::{installation, model};
 use crate::client::get_status;
+use crate::exchange::Party;
 use crate::process::{Guard, free_port};
 use crate::wait;
 use anyhow::{Context, Result, bail};
@@ -95,6 +96,16 @@ impl LlamaServer {
         Ok(std::fs::read_link(
             Path::new("/proc").join(self.pid().to_string()).join("exe"),
         )?)
+    }
+
+    /// What its records must say of it.
+    pub fn party(&self) -> Result<Party> {
+        Ok(Party {
+            pids: vec![self.pid()],
+            exe: self.exe()?,
+            port: self.port(),
+            model: Some(self.model()),
+        })
     }
 
     /// What the server wrote so far.

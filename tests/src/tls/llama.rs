@@ -49,16 +49,15 @@ impl LlamaTls {
             certificate: certificate.clone(),
         })
     }
-
-    /// The weights that the server has open.
-    pub fn model(&self) -> PathBuf {
-        self.server.model()
-    }
 }
 
 impl TlsServer for LlamaTls {
     fn port(&self) -> u16 {
         self.server.port()
+    }
+
+    fn weights(&self) -> Option<PathBuf> {
+        Some(self.server.model())
     }
 
     fn pid(&self) -> u32 {

@@ -19,6 +19,7 @@ const WORKERS_LIMIT: Duration = Duration::from_secs(10);
 pub struct Nginx {
     served: Served,
     upstream: LlamaServer,
+    /// They do TLS; the kernel chooses one for each connection.
     workers: Vec<u32>,
 }
 
@@ -61,11 +62,6 @@ impl Nginx {
         self.served.pid()
     }
 
-    /// The processes that do TLS; the kernel chooses one for each connection.
-    pub fn workers(&self) -> Vec<u32> {
-        self.workers.clone()
-    }
-
     /// The plain server behind it.
     pub fn upstream(&self) -> &LlamaServer {
         &self.upstream
@@ -77,6 +73,10 @@ impl TlsServer for Nginx {
 
     fn pid(&self) -> u32 {
         self.workers.first().copied().unwrap_or_default()
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.workers.clone()
     }
 }
 

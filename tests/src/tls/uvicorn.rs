@@ -41,15 +41,14 @@ impl Uvicorn {
         })?;
         Ok(Self { served })
     }
-
-    /// The weights that the server has open.
-    pub fn model(&self) -> PathBuf {
-        self.served.folder().join("tiny.gguf")
-    }
 }
 
 impl TlsServer for Uvicorn {
     as_served!();
+
+    fn weights(&self) -> Option<PathBuf> {
+        Some(self.served.folder().join("tiny.gguf"))
+    }
 
     fn pid(&self) -> u32 {
         self.served.pid()

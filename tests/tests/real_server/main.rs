@@ -1,17 +1,16 @@
 //! The main job, end to end: a real llama.cpp server, real clients, the agent beside them, and one true
 //! record of every exchange.
 
-mod exchange;
 mod traffic;
 
 use anyhow::{Result, ensure};
 use audit_tests::agent::{Agent, Options};
 use audit_tests::client::HeldConnection;
 use audit_tests::command::{TestCommand, binary};
+use audit_tests::exchange::Exchange;
 use audit_tests::live;
 use audit_tests::record::{PLAIN_HASHES, declared_missing, of_type, sha256_of_file};
 use audit_tests::slm::server::LlamaServer;
-use exchange::Exchange;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -141,7 +140,7 @@ fn every_exchange_has_exactly_one_true_record() -> Result<()> {
     })?;
     for (server, exchanges) in &played {
         for exchange in exchanges {
-            exchange.check(&records, server)?;
+            exchange.check(&records, &server.party()?)?;
         }
     }
     let log = agent.stop()?;

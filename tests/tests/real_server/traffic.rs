@@ -1,12 +1,11 @@
 //! What real clients ask of real servers, one function a situation.
 
-use crate::exchange::{Exchange, Key};
 use anyhow::{Context, Result, ensure};
-use audit_tests::client::{Answer, HeldConnection, aborted_stream, curl, openai};
+use audit_tests::client::{HeldConnection, aborted_stream, curl, openai, unique};
+use audit_tests::exchange::{Exchange, Key};
 use audit_tests::slm::model::{END, TOOL_CALL};
 use audit_tests::slm::server::LlamaServer;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Connections of [`crowd`], and how many requests each makes.
 pub const CROWD: (u64, u64) = (50, 4);
@@ -27,16 +26,6 @@ pub const CRAMPED_SERVER: &[&str] = &[
     "0",
 ];
 const CHAT: &str = "/v1/chat/completions";
-
-/// Text that no other request on this machine has.
-fn unique(label: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{label} {} {}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
-}
 
 fn chat(label: &str, more: &Value) -> Value {
     let mut request = json!({
@@ -151,26 +140,10 @@ pub fn refused(server: &LlamaServer) -> Result<Vec<Exchange>> {
             let error = answer.json()?["error"]["type"].as_str().map(String::from);
             Ok(Exchange {
                 error: Some(error),
-                ..of_curl("refused", CHAT, Key::Port(answer.port), &answer)
+                ..Exchange::of_curl("refused", CHAT, Key::Port(answer.port), &answer)
             })
         })
         .collect()
-}
-
-fn of_curl(label: &str, path: &'static str, key: Key, answer: &Answer) -> Exchange {
-    Exchange {
-        label: label.into(),
-        key,
-        path,
-        status: answer.status,
-        stream: None,
-        text: None,
-        finish: None,
-        tokens: None,
-        error: Some(None),
-        tools: Vec::new(),
-        caller: answer.caller.clone(),
-    }
 }
 
 /// llama.cpp's own API, plain and streamed.
@@ -201,7 +174,7 @@ pub fn native(server: &LlamaServer) -> Result<Vec<Exchange>> {
             ),
             finish: last["stop_type"].as_str().map(String::from),
             tokens: input.zip(output),
-            ..of_curl("native", "/completion", Key::Prompt(prompt), &answer)
+            ..Exchange::of_curl("native", "/completion", Key::Prompt(prompt), &answer)
         })
     };
     Ok(vec![ask(false)?, ask(true)?])

@@ -1,0 +1,164 @@
+//! What is said over TLS has the same records as what is said in the clear: every TLS server, every client.
+
+mod kinds;
+mod traffic;
+
+use anyhow::{Context, Result, ensure};
+use audit_tests::agent::{Agent, Options};
+use audit_tests::client::HeldConnection;
+use audit_tests::command::TestCommand;
+use audit_tests::exchange::{CHAT, Exchange, Party};
+use audit_tests::live;
+use audit_tests::record::{PLAIN_HASHES, of_type};
+use audit_tests::tls::Certificate;
+use audit_tests::tls::node::Node;
+use kinds::Kind;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Records come out within the agent's flush interval; more only where the machine is busy.
+const RECORDS_LIMIT: Duration = Duration::from_secs(30);
+
+/// One agent and one server at a time: the machine is small.
+static STAGE: Mutex<()> = Mutex::new(());
+
+fn can_run(kind: &Kind) -> bool {
+    !live::skip()
+        && live::prerequisite((kind.prepare)()).is_some()
+        && live::prerequisite(Node::prepare()).is_some()
+}
+
+fn start_agent(dir: &Path) -> Result<Agent> {
+    Agent::start(Options {
+        dir,
+        output: "json",
+        config: PLAIN_HASHES,
+    })
+}
+
+/// Waits for a record of each exchange, and compares.
+fn compare(agent: &mut Agent, kind: &Kind, server: &Party, exchanges: &[Exchange]) -> Result<()> {
+    let all = agent.wait_for("a record of every exchange", RECORDS_LIMIT, |records| {
+        server.records(records).len() >= exchanges.len()
+    });
+    // Which one is missing says more than that the time was up.
+    let records = all.or_else(|_| agent.records())?;
+    for exchange in exchanges {
+        let record = exchange.check(&records, server)?;
+        kind.check(&record)
+            .with_context(|| format!("{}: {record:#}", exchange.label))?;
+    }
+    Ok(())
+}
+
+/// The log holds these exchanges and no others of the server, and says of none that something is missing.
+fn check_log(log: &[Value], server: &Party, exchanges: usize) -> Result<()> {
+    let found = server.records(log);
+    ensure!(
+        found.len() == exchanges,
+        "{} records of {exchanges} exchanges",
+        found.len()
+    );
+    for record in &found {
+        ensure!(record["capture"]["bytes_missed"] == 0, "{record:#}");
+    }
+    Ok(())
+}
+
+/// Bytes of the connection that this exchange was on are declared to have no place.
+fn unplaced_is_declared(log: &[Value], server: &Party, exchange: &Exchange) -> Result<()> {
+    let port = exchange.check(log, server)?["client"]["port"].to_string();
+    let declared = |gap: &&Value| {
+        let client = gap["connection"]["client"].as_str().unwrap_or_default();
+        gap["where"] == "reassembly" && client.rsplit(':').next() == Some(port.as_str())
+    };
+    let found = of_type(log, "gap").into_iter().filter(declared).count();
+    ensure!(
+        found == 1,
+        "{found} gaps of port {port}: {:#?}",
+        of_type(log, "gap")
+    );
+    Ok(())
+}
+
+/// A server that is older than the agent, with a connection that is; then one that is younger.
+fn scene(kind: &Kind) -> Result<()> {
+    if !can_run(kind) {
+        return Ok(());
+    }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    play(kind).with_context(|| kind.name)
+}
+
+fn play(kind: &Kind) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let certificate = Certificate::create()?;
+    let old = (kind.start)(&certificate)?;
+    let mut held = HeldConnection::open_tls(old.port(), CHAT, &old.ca())?;
+    traffic::held(&mut held)?;
+    let mut agent = start_agent(dir.path())?;
+    let exchanges = traffic::all(old.as_ref(), kind, &mut held)?;
+    compare(&mut agent, kind, &old.party()?, &exchanges).with_context(|| old.log())?;
+    let (old, last) = (old.party()?, exchanges.last());
+    let last = last.context("there are exchanges")?;
+
+    let young = (kind.start)(&certificate)?;
+    let curls = traffic::curls(young.as_ref())?;
+    let young = young.party()?;
+    compare(&mut agent, kind, &young, &curls)?;
+
+    let log = agent.stop()?;
+    check_log(&log, &old, exchanges.len())?;
+    if kind.waits_inside {
+        unplaced_is_declared(&log, &old, last)?;
+    }
+    check_log(&log, &young, curls.len())?;
+    let ring_lost: Vec<_> = of_type(&log, "gap")
+        .into_iter()
+        .filter(|gap| gap["where"] == "ring_buffer")
+        .collect();
+    ensure!(ring_lost.is_empty(), "something was lost: {ring_lost:#?}");
+    let arguments = [agent.log(), "--key".into(), agent.public_key()];
+    TestCommand::new(dir.path())?
+        .args(["verify"])
+        .args(arguments)
+        .stdout()?;
+    Ok(())
+}
+
+#[test]
+fn llama_server_with_shared_openssl_has_true_records() -> Result<()> {
+    scene(&kinds::LLAMA_SHARED)
+}
+
+#[test]
+fn llama_server_with_openssl_inside_has_true_records() -> Result<()> {
+    scene(&kinds::LLAMA_STATIC)
+}
+
+#[test]
+fn uvicorn_on_memory_buffers_has_true_records() -> Result<()> {
+    scene(&kinds::UVICORN)
+}
+
+#[test]
+fn nginx_with_two_workers_has_true_records() -> Result<()> {
+    scene(&kinds::NGINX)
+}
+
+#[test]
+fn node_has_true_records() -> Result<()> {
+    scene(&kinds::NODE)
+}
+
+#[test]
+fn gnutls_has_true_records() -> Result<()> {
+    scene(&kinds::GNUTLS)
+}
+
+#[test]
+fn go_has_true_records() -> Result<()> {
+    scene(&kinds::GO)
+}
