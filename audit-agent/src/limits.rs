@@ -30,8 +30,8 @@ pub const CONNECTIONS: usize = 16 * 1024;
 pub const TLS_SESSION_HELD_BYTES: usize = 256 * 1024;
 pub const TLS_HELD_BYTES: usize = 8 * 1024 * 1024;
 pub const TLS_SESSION_HELD_EVENTS: usize = 1024;
-/// Listeners whose TLS could not be decrypted that are named in the log.
-pub const TLS_BLIND: usize = 1024;
+/// Listeners with unread TLS that are named in the log.
+pub const TLS_UNREAD: usize = 1024;
 /// Processes of which facts are kept.
 pub const PROCESSES: usize = 16 * 1024;
 /// Bytes of one string that is copied from the wire into a record.

@@ -1,8 +1,9 @@
 //! `audit-agent doctor`: what this host lets the agent see, and what to do about the rest.
 
+mod servers;
+
 use super::{Place, pretty::harmless};
 use crate::config::CapturePath;
-use crate::host::{models, sockets};
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         directory(&args.place.dir),
     ];
     checks.extend(hooks(args.path));
-    checks.extend(servers());
+    checks.extend(servers::checks());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&checks)?);
     } else {
@@ -292,83 +293,4 @@ fn directory(dir: &Path) -> Check {
         detail,
         "give another place with --dir",
     )
-}
-
-/// Words in the command lines of inference servers; only a hint for this report.
-const SERVER_NAMES: &[&str] = &[
-    "llama",
-    "ollama",
-    "vllm",
-    "triton",
-    "text-generation",
-    "sglang",
-    "mistralrs",
-    "litellm",
-];
-
-/// Every process that listens: what it seems to be, and what of it cannot be seen.
-fn servers() -> Vec<Check> {
-    let found = sockets::listeners();
-    let mut checks = Vec::new();
-    let mut pids: Vec<u32> = found.pids.into_iter().collect();
-    pids.sort_unstable();
-    let mut digests = crate::host::digest::Digests::start();
-    for pid in pids {
-        let comm = line(&format!("/proc/{pid}/comm")).unwrap_or_default();
-        let weights = models::of_process(pid, &mut digests);
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-        let tls = ["libssl.", "libgnutls."].iter().any(|name| maps.contains(name));
-        let argv = line(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let likely = !weights.is_empty()
-            || SERVER_NAMES
-                .iter()
-                .any(|name| comm.contains(name) || argv.contains(name));
-        if !likely {
-            continue;
-        }
-        let model = weights
-            .first()
-            .map_or("no weights file open".to_owned(), |model| model.path.clone());
-        let detail = format!(
-            "{comm}({pid}) {model}{}",
-            if tls { "; can speak TLS" } else { "" }
-        );
-        checks.push(Check::new(
-            "server",
-            !tls,
-            Status::Warn,
-            detail,
-            "what it says inside TLS is not seen yet: plain HTTP is",
-        ));
-        if uses_io_uring(pid) {
-            let detail = format!("{comm}({pid}) has io_uring open");
-            checks.push(Check::new(
-                "io_uring",
-                false,
-                Status::Warn,
-                detail,
-                "what moves through io_uring is not seen by the tracepoint path",
-            ));
-        }
-    }
-    if checks.is_empty() {
-        checks.push(Check::new(
-            "server",
-            true,
-            Status::Warn,
-            "no inference server is listening now; one is noticed when it starts",
-            "",
-        ));
-    }
-    checks
-}
-
-fn uses_io_uring(pid: u32) -> bool {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|path| path.as_os_str() == "anon_inode:[io_uring]")
 }

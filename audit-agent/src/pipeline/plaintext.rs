@@ -19,10 +19,36 @@ use std::collections::BTreeMap;
 
 /// How long plaintext waits for a sign of its socket.
 const SOCKET_WAIT_NS: u64 = 1_000_000_000;
-/// How often listeners whose TLS cannot be seen are declared anew, when they had more connections.
-const BLIND_EVERY_NS: u64 = 10_000_000_000;
+/// How often listeners with unread TLS are declared anew, when they had more such connections.
+const UNREAD_EVERY_NS: u64 = 10_000_000_000;
 
-/// A listener whose connections are TLS, in a process with no library that we can see into.
+/// Why nobody could read a connection.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Unread {
+    /// The process has no library that we can see into.
+    Blind,
+    /// It has one, but no call of it was seen that served the connection: most were there before the probes.
+    Unseen,
+}
+
+impl Unread {
+    /// Its name in gap records.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Blind => "connections_undecrypted",
+            Self::Unseen => "connections_without_plaintext",
+        }
+    }
+
+    fn counter(self) -> &'static str {
+        match self {
+            Self::Blind => "tls_connections_undecrypted",
+            Self::Unseen => "tls_connections_without_plaintext",
+        }
+    }
+}
+
+/// A listener's TLS connections that ended unread.
 #[derive(Debug, Default)]
 struct Listener {
     connections: u64,
@@ -36,8 +62,8 @@ struct Listener {
 pub struct Plaintext {
     pub sessions: Sessions,
     /// By process and port.
-    blind: BTreeMap<(u32, u16), Listener>,
-    blind_ns: u64,
+    unread: BTreeMap<(u32, u16, Unread), Listener>,
+    unread_ns: u64,
 }
 
 impl Pipeline {
@@ -280,7 +306,9 @@ impl Pipeline {
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
-        if connection.ignored || connection.tls.is_none_or(|tls| tls.seen) {
+        // A session whose calls were seen said nothing: a health check that only connects.
+        let told = |tls: Tls| tls.seen || tls.session.is_some();
+        if connection.ignored || connection.tls.is_none_or(told) {
             return;
         }
         let (pid, bytes) = (connection.server_pid, connection.wire_bytes);
@@ -288,24 +316,21 @@ impl Pipeline {
             connection.local.map_or(0, |local| local.port()),
             connection.server_name(),
         );
-        if self
-            .processes
-            .tls(pid)
-            .iter()
-            .any(|library| library.problem.is_none())
-        {
-            // A handshake that failed, a health check that only connects, or a connection from before the probes.
-            self.count("tls_connections_without_plaintext", 1);
-            return;
-        }
-        let blind = &mut self.plaintext.blind;
-        if blind.len() < limits::TLS_BLIND || blind.contains_key(&(pid, port)) {
-            let listener = blind.entry((pid, port)).or_default();
+        let libraries = self.processes.tls(pid);
+        let why = if libraries.iter().any(|library| library.problem.is_none()) {
+            Unread::Unseen
+        } else {
+            Unread::Blind
+        };
+        self.count(why.counter(), 1);
+        let unread = &mut self.plaintext.unread;
+        let place = (pid, port, why);
+        if unread.len() < limits::TLS_UNREAD || unread.contains_key(&place) {
+            let listener = unread.entry(place).or_default();
             listener.connections += 1;
             listener.bytes = listener.bytes.saturating_add(bytes).min(INTEGER_MAX);
             listener.server = server;
         }
-        self.count("tls_connections_blind", 1);
     }
 
     pub(super) fn tls_tick(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
@@ -316,16 +341,16 @@ impl Pipeline {
         {
             self.without_socket(id, Pairing::Unknown, out);
         }
-        if boot_ns.saturating_sub(self.plaintext.blind_ns) >= BLIND_EVERY_NS {
-            self.plaintext.blind_ns = boot_ns;
-            self.declare_blind(boot_ns, out);
+        if boot_ns.saturating_sub(self.plaintext.unread_ns) >= UNREAD_EVERY_NS {
+            self.plaintext.unread_ns = boot_ns;
+            self.declare_unread(boot_ns, out);
         }
     }
 
     /// TLS that nobody could read for the log, by listener.
-    pub(super) fn declare_blind(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
+    pub(super) fn declare_unread(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
         let mut gaps = Vec::new();
-        for ((pid, _), listener) in &mut self.plaintext.blind {
+        for ((pid, _, why), listener) in &mut self.plaintext.unread {
             let new = listener.connections - listener.declared;
             if new == 0 {
                 continue;
@@ -333,7 +358,7 @@ impl Pipeline {
             listener.declared = listener.connections;
             gaps.push(Gap {
                 place: "tls".into(),
-                lost: BTreeMap::from([("connections_undecrypted".into(), new)]),
+                lost: BTreeMap::from([(why.name().into(), new)]),
                 lost_bytes: BTreeMap::from([("ciphertext".into(), std::mem::take(&mut listener.bytes))]),
                 connection: Some(record::Connection {
                     client: None,

@@ -72,7 +72,7 @@ impl Pipeline {
         for key in keys {
             self.end(key, true, out);
         }
-        self.declare_blind(boot_ns, out);
+        self.declare_unread(boot_ns, out);
         let body = Body::AgentStop(AgentStop {
             counters: self.totals(),
             reason,

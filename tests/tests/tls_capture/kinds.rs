@@ -7,7 +7,6 @@ use audit_tests::tls::golang::Golang;
 use audit_tests::tls::llama::LlamaTls;
 use audit_tests::tls::nginx::Nginx;
 use audit_tests::tls::node::Node;
-use audit_tests::tls::rustls::Rustls;
 use audit_tests::tls::uvicorn::Uvicorn;
 use audit_tests::tls::{Certificate, TlsServer};
 use serde_json::Value;
@@ -123,15 +122,4 @@ pub const GO: Kind = Kind {
     versioned: true,
     long_streams: false,
     waits_inside: true,
-};
-
-pub const RUSTLS: Kind = Kind {
-    name: "rustls",
-    prepare: Rustls::prepare,
-    start: |certificate| Ok(Box::new(Rustls::start(certificate)?)),
-    library: "rustls",
-    pairing: "thread",
-    versioned: true,
-    long_streams: false,
-    waits_inside: false,
 };

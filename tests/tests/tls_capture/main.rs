@@ -10,8 +10,9 @@ use audit_tests::command::TestCommand;
 use audit_tests::exchange::{CHAT, Exchange, Party};
 use audit_tests::live;
 use audit_tests::record::{PLAIN_HASHES, of_type};
-use audit_tests::tls::Certificate;
 use audit_tests::tls::node::Node;
+use audit_tests::tls::rustls::Rustls;
+use audit_tests::tls::{Certificate, TlsServer};
 use kinds::Kind;
 use serde_json::Value;
 use std::path::Path;
@@ -161,4 +162,41 @@ fn gnutls_has_true_records() -> Result<()> {
 #[test]
 fn go_has_true_records() -> Result<()> {
     scene(&kinds::GO)
+}
+
+/// Nothing of rustls can be probed: the log says how many connections nobody could read, and `doctor` says it before.
+#[test]
+fn what_rustls_says_is_declared_as_unread() -> Result<()> {
+    if live::skip() || live::prerequisite(Rustls::prepare()).is_none() {
+        return Ok(());
+    }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir()?;
+    let certificate = Certificate::create()?;
+    let mut agent = start_agent(dir.path())?;
+    let server = Rustls::start(&certificate)?;
+    let doctor = TestCommand::new(dir.path())?
+        .args(["doctor", "--json"])
+        .stdout()?;
+    let checks: Vec<Value> = serde_json::from_str(&doctor)?;
+    let pid = format!("({})", server.pid());
+    let said = |check: &&Value| {
+        let detail = check["detail"].as_str().unwrap_or_default();
+        check["name"] == "tls" && detail.contains(&pid) && detail.starts_with("cannot see into")
+    };
+    ensure!(checks.iter().filter(said).count() == 1, "{checks:#?}");
+    let chats = traffic::curls(&server)?.len() as u64;
+    let unread = |records: &[Value]| -> u64 {
+        let gaps = of_type(records, "gap").into_iter();
+        let of_server = gaps.filter(|gap| gap["connection"]["server_pid"] == server.pid());
+        of_server
+            .filter_map(|gap| gap["lost"]["connections_undecrypted"].as_u64())
+            .sum()
+    };
+    agent.wait_for("the unread connections", RECORDS_LIMIT, |records| {
+        unread(records) >= chats
+    })?;
+    let log = agent.stop()?;
+    ensure!(of_type(&log, "inference").is_empty(), "nothing could be read");
+    Ok(())
 }
