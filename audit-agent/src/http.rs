@@ -6,6 +6,7 @@
 pub mod coding;
 mod connection;
 mod h1;
+mod h2;
 mod message;
 pub mod ndjson;
 pub mod sse;
@@ -76,6 +77,7 @@ impl HttpVersion {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestHead {
+    /// Empty, as the target, where the head is partial and it is not known ([`HttpEvent::HeadPartial`]).
     pub method: String,
     /// As it was sent: path and query, or an absolute URI.
     pub target: String,
@@ -96,6 +98,7 @@ impl RequestHead {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ResponseHead {
+    /// 0 where the head is partial and its status is not known ([`HttpEvent::HeadPartial`]).
     pub status: u16,
     pub version: HttpVersion,
     pub headers: Headers,
@@ -172,6 +175,10 @@ pub enum HttpEvent<'a> {
         /// Bytes that were seen and are in no message, and bytes that were not seen.
         seen: u64,
         missed: u64,
+    },
+    /// Fields of a head of the exchange are missing: they refer to what was before our sight, were lost, or are over a cap.
+    HeadPartial {
+        exchange: u64,
     },
     /// Fields behind the body of a response (RFC 9110 section 6.5).
     Trailers {

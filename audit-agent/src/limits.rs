@@ -9,6 +9,10 @@ pub const HTTP_HEADERS: usize = 256;
 pub const HTTP_CHUNK_LINE_BYTES: usize = 16 * 1024;
 /// Requests of one connection that wait for their response (pipelining).
 pub const HTTP_PIPELINE: usize = 64;
+/// Bytes of the fields that one HPACK table keeps (RFC 7541 section 4.1); senders agree on 4096 unless told otherwise.
+pub const HPACK_TABLE_BYTES: usize = 64 * 1024;
+/// Streams of one HTTP/2 connection that are open at once (RFC 9113 section 5.1.2); the oldest goes first.
+pub const H2_STREAMS: usize = 1024;
 /// Bytes of one decoded message body that decoders may keep.
 pub const BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that one content-encoded body may grow to, and by which factor at most.

@@ -3,23 +3,27 @@
 //! In: pieces of both directions in the order in which they happened. Out: [`HttpEvent`]s of the protocol's reader.
 //! Never: framing of any protocol.
 
-use super::h1::H1;
-use super::{Chunk, HttpEvent, Sink};
+mod opening;
+mod probe;
 
-/// The longest method that a first request may have.
-const METHOD_MAX: usize = 16;
+use super::h1::{H1, Switch};
+use super::h2::H2;
+use super::{Chunk, HttpEvent, Sink};
+use opening::{Judged, Opening};
+use probe::Probe;
 
 /// One connection. See the module.
 #[derive(Debug)]
 pub struct Connection {
-    /// The client's first bytes, until they are judged.
-    opening: Option<Vec<u8>>,
     protocol: Protocol,
 }
 
 #[derive(Debug)]
 enum Protocol {
+    Opening(Opening),
+    Probe(Box<Probe>),
     Http1(Box<H1>),
+    Http2(Box<H2>),
     /// Nothing more is read.
     Other,
 }
@@ -28,8 +32,10 @@ impl Connection {
     /// `joined`: the connection is older than our sight of it.
     pub fn new(joined: bool) -> Self {
         Self {
-            opening: (!joined).then(Vec::new),
-            protocol: Protocol::Http1(Box::new(H1::new(joined))),
+            protocol: match joined {
+                true => Protocol::Probe(Box::default()),
+                false => Protocol::Opening(Opening::default()),
+            },
         }
     }
 
@@ -37,74 +43,129 @@ impl Connection {
     pub fn pending(&self) -> bool {
         match &self.protocol {
             Protocol::Http1(h1) => h1.pending(),
-            Protocol::Other => false,
+            Protocol::Http2(h2) => h2.pending(),
+            Protocol::Opening(_) | Protocol::Probe(_) | Protocol::Other => false,
         }
     }
 
     /// Bytes that are held back until more come.
     pub fn buffered_bytes(&self) -> usize {
         match &self.protocol {
+            Protocol::Opening(opening) => opening.held(),
+            Protocol::Probe(probe) => probe.held(),
             Protocol::Http1(h1) => h1.buffered_bytes(),
+            Protocol::Http2(h2) => h2.buffered_bytes(),
             Protocol::Other => 0,
         }
     }
 
     /// The next piece of one direction.
     pub fn push(&mut self, response: bool, chunk: Chunk<'_>, sink: Sink<'_>) {
-        let believable = match chunk {
-            Chunk::Data([]) => return,
-            Chunk::Data(data) => self.believable(response, data),
-            Chunk::Gap(_) => {
-                self.opening = None;
-                true
-            }
-            Chunk::Eof => true,
-        };
-        let Protocol::Http1(h1) = &mut self.protocol else {
+        if matches!(chunk, Chunk::Data([])) {
             return;
-        };
-        if believable {
-            h1.push(response, chunk, sink);
         }
-        if !believable || h1.gave_up() {
-            self.protocol = Protocol::Other;
-            sink(HttpEvent::NotHttp);
+        match &mut self.protocol {
+            Protocol::Opening(_) => self.open(response, chunk, sink),
+            Protocol::Probe(probe) => {
+                if let Some(found) = probe.push(response, chunk, sink) {
+                    self.found(found, sink);
+                }
+            }
+            Protocol::Http1(h1) => {
+                h1.push(response, chunk, sink);
+                if let Some(switch) = h1.switched() {
+                    self.switch(switch, sink);
+                }
+            }
+            Protocol::Http2(h2) => {
+                h2.push(response, chunk, sink);
+                if h2.gave_up() {
+                    self.give_up(sink);
+                }
+            }
+            Protocol::Other => {}
         }
     }
 
     /// The connection is gone: everything open ends.
     pub fn close(&mut self, sink: Sink<'_>) {
-        if let Protocol::Http1(h1) = &mut self.protocol {
-            h1.close(sink);
+        match &mut self.protocol {
+            Protocol::Probe(probe) => probe.release(sink),
+            Protocol::Http1(h1) => h1.close(sink),
+            Protocol::Http2(h2) => h2.close(sink),
+            Protocol::Opening(_) | Protocol::Other => {}
         }
     }
 
     /// We look away while the connection goes on: everything open ends as a part.
     pub fn lose(&mut self, sink: Sink<'_>) {
-        if let Protocol::Http1(h1) = &mut self.protocol {
-            h1.lose(sink);
+        match &mut self.protocol {
+            Protocol::Probe(probe) => probe.release(sink),
+            Protocol::Http1(h1) => h1.lose(sink),
+            Protocol::Http2(h2) => h2.lose(sink),
+            Protocol::Opening(_) | Protocol::Other => {}
+        }
+        self.protocol = Protocol::Other;
+    }
+
+    fn give_up(&mut self, sink: Sink<'_>) {
+        self.protocol = Protocol::Other;
+        sink(HttpEvent::NotHttp);
+    }
+
+    /// A connection that was seen from its beginning, while nobody knows what it begins.
+    fn open(&mut self, response: bool, chunk: Chunk<'_>, sink: Sink<'_>) {
+        let Protocol::Opening(opening) = &mut self.protocol else {
+            return;
+        };
+        let (judged, then) = match chunk {
+            Chunk::Data(data) => (opening.data(response, data), None),
+            // What is missing may have told: it is as if the connection had been joined.
+            Chunk::Gap(_) => (Judged::NotYet, Some(chunk)),
+            // A client that has said everything may still be answered.
+            Chunk::Eof => (Judged::Http1, Some(chunk)),
+        };
+        let held = std::mem::take(&mut opening.held);
+        self.protocol = match judged {
+            Judged::NotYet if then.is_some() => Protocol::Probe(Box::default()),
+            Judged::NotYet => {
+                opening.held = held;
+                return;
+            }
+            Judged::Http1 => Protocol::Http1(Box::new(H1::new(false))),
+            Judged::Http2 => Protocol::Http2(Box::new(H2::new(false))),
+            Judged::Other => return self.give_up(sink),
+        };
+        self.replay(&held, sink);
+        if let Some(chunk) = then {
+            self.push(response, chunk, sink);
         }
     }
 
-    /// A fresh connection's first bytes: HTTP/1 begins with the client's method, and HTTP/2 with one that
-    /// no HTTP/1 request has.
-    fn believable(&mut self, response: bool, data: &[u8]) -> bool {
-        let Some(opening) = &mut self.opening else {
-            return true;
+    /// A connection that was joined has shown what it is.
+    fn found(&mut self, found: probe::Found, sink: Sink<'_>) {
+        match found {
+            probe::Found::Http1(h1) => self.protocol = Protocol::Http1(h1),
+            probe::Found::Http2(held) => {
+                self.protocol = Protocol::Http2(Box::new(H2::new(true)));
+                self.replay(&held, sink);
+            }
+            probe::Found::Other => self.give_up(sink),
+        }
+    }
+
+    /// The connection goes on with another protocol.
+    fn switch(&mut self, switch: Switch, sink: Sink<'_>) {
+        let (protocol, rest) = match switch {
+            Switch::Http2 { exchange, rest } => (Protocol::Http2(Box::new(H2::upgraded(exchange))), rest),
         };
-        opening.extend(data.iter().take(METHOD_MAX + 1));
-        let word = opening
-            .iter()
-            .take_while(|byte| byte.is_ascii_uppercase())
-            .count();
-        let believable = !response && word <= METHOD_MAX && !opening.starts_with(b"PRI ");
-        let whole = word < opening.len();
-        if whole && (word == 0 || opening.get(word) != Some(&b' ')) {
-            return false;
-        }
-        if whole {
-            self.opening = None;
-        }
-        believable
+        self.protocol = protocol;
+        self.replay(&rest, sink);
+    }
+
+    fn replay(&mut self, held: &[Vec<u8>; 2], sink: Sink<'_>) {
+        let [client, server] = held;
+        self.push(false, Chunk::Data(client), sink);
+        self.push(true, Chunk::Data(server), sink);
     }
 }

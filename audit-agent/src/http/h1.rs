@@ -15,6 +15,13 @@ use pairing::Pairs;
 /// Bytes that are searched for a first request on a connection that was joined.
 const SEARCH_MAX: u64 = 64 * 1024;
 
+/// What a connection goes on with after 101, and what of it came already: bytes of client and server.
+#[derive(Debug)]
+pub enum Switch {
+    /// The exchange is answered in HTTP/2.
+    Http2 { exchange: u64, rest: [Vec<u8>; 2] },
+}
+
 /// The HTTP/1 of one connection.
 #[derive(Debug)]
 pub struct H1 {
@@ -23,6 +30,7 @@ pub struct H1 {
     pairs: Pairs,
     joined: bool,
     over: bool,
+    switch: Option<Switch>,
 }
 
 impl H1 {
@@ -34,6 +42,7 @@ impl H1 {
             pairs: Pairs::default(),
             joined,
             over: false,
+            switch: None,
         }
     }
 
@@ -71,6 +80,16 @@ impl H1 {
         self.over = true;
     }
 
+    /// Whether a request was seen.
+    pub fn begun(&self) -> bool {
+        !self.pairs.none_yet()
+    }
+
+    /// What the connection goes on with, once; nothing more is read here then.
+    pub fn switched(&mut self) -> Option<Switch> {
+        self.switch.take()
+    }
+
     /// Whether so much was searched in vain that this is something else.
     pub fn gave_up(&self) -> bool {
         self.joined && self.pairs.none_yet() && self.request.searched > SEARCH_MAX
@@ -102,6 +121,13 @@ impl H1 {
             }
             data = data.get(taken..).unwrap_or_default();
             self.end_if_due(response, sink);
+            if let Some(Switch::Http2 {
+                rest: [_, server], ..
+            }) = &mut self.switch
+            {
+                server.extend_from_slice(data);
+                return;
+            }
         }
     }
 
@@ -193,12 +219,26 @@ impl H1 {
         }
         self.response.body(framing);
         let protocol = head.headers.first("upgrade").unwrap_or("tunnel").to_owned();
+        if framing == Framing::Tunnel && protocol.eq_ignore_ascii_case("h2c") {
+            return self.switch_to_http2(sink);
+        }
         let answered = self.pairs.answer(head, bytes.len() as u64, found, sink);
         match (framing, answered) {
             (Framing::Tunnel, Some(exchange)) => self.tunnel(exchange, protocol, sink),
             (Framing::None | Framing::Length(0), _) => self.pairs.end(true, BodyState::Complete, sink),
             _ => {}
         }
+    }
+
+    fn switch_to_http2(&mut self, sink: Sink<'_>) {
+        self.pairs.end(false, BodyState::Aborted, sink);
+        let rest = [self.request.stop(), Vec::new()];
+        self.switch = self
+            .pairs
+            .hand_over()
+            .map(|exchange| Switch::Http2 { exchange, rest });
+        self.pairs.abandon(BodyState::Aborted, sink);
+        self.over = true;
     }
 
     fn tunnel(&mut self, exchange: u64, protocol: String, sink: Sink<'_>) {

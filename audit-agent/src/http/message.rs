@@ -13,7 +13,7 @@ pub struct Message {
     pub missed_bytes: u64,
     body_bytes: u64,
     digest: Sha256,
-    /// Found by search after a loss, so it may be a part of something else: it never counts as complete.
+    /// Found by search after a loss, or a loss may have hit it: it never counts as complete.
     found: bool,
 }
 
@@ -52,6 +52,12 @@ impl Message {
     pub fn missed(&mut self, len: u64) {
         // The length of a gap in a damaged capture file may be anything.
         self.missed_bytes = self.missed_bytes.saturating_add(len);
+        self.codings.broken();
+    }
+
+    /// Something of it may be missing, nobody knows how much.
+    pub fn doubt(&mut self) {
+        self.found = true;
         self.codings.broken();
     }
 

@@ -4,38 +4,41 @@ use proptest::prelude::*;
 
 /// What a test compares: body pieces are joined.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Seen {
+pub(super) enum Seen {
     Request(u64, String),
     RequestBody(u64, Vec<u8>),
     RequestEnd(u64, BodyState),
     Response(u64, u16),
     ResponseBody(u64, Vec<u8>),
     ResponseEnd(u64, BodyState),
+    Trailers(u64, Headers),
+    HeadPartial(u64),
     Upgraded(String),
     NotHttp,
 }
 
 #[derive(Default)]
-struct Log(Vec<Seen>);
+pub(super) struct Log(pub Vec<Seen>);
 
 impl Log {
-    fn add(&mut self, event: HttpEvent<'_>) {
+    pub fn add(&mut self, event: HttpEvent<'_>) {
         let seen = match event {
             HttpEvent::RequestHead { exchange, head } => Seen::Request(exchange, head.target),
             HttpEvent::RequestBody { exchange, data } => match self.0.last_mut() {
-                Some(Seen::RequestBody(_, body)) => return body.extend_from_slice(data),
+                Some(Seen::RequestBody(of, body)) if *of == exchange => return body.extend_from_slice(data),
                 _ => Seen::RequestBody(exchange, data.to_vec()),
             },
             HttpEvent::RequestEnd { exchange, end } => Seen::RequestEnd(exchange, end.state),
             HttpEvent::ResponseHead { exchange, head } => Seen::Response(exchange, head.status),
             HttpEvent::ResponseBody { exchange, data } => match self.0.last_mut() {
-                Some(Seen::ResponseBody(_, body)) => return body.extend_from_slice(data),
+                Some(Seen::ResponseBody(of, body)) if *of == exchange => return body.extend_from_slice(data),
                 _ => Seen::ResponseBody(exchange, data.to_vec()),
             },
             HttpEvent::ResponseEnd { exchange, end } => Seen::ResponseEnd(exchange, end.state),
             HttpEvent::Upgraded { protocol, .. } => Seen::Upgraded(protocol),
             HttpEvent::Skipped { .. } | HttpEvent::Message { .. } | HttpEvent::MessageLost { .. } => return,
-            HttpEvent::Trailers { .. } => return,
+            HttpEvent::Trailers { exchange, fields } => Seen::Trailers(exchange, fields),
+            HttpEvent::HeadPartial { exchange } => Seen::HeadPartial(exchange),
             HttpEvent::NotHttp => Seen::NotHttp,
         };
         self.0.push(seen);
@@ -43,7 +46,7 @@ impl Log {
 }
 
 /// Steps of a conversation: `(response, bytes)`.
-fn run(steps: &[(bool, &[u8])], close: bool) -> Vec<Seen> {
+pub(super) fn run(steps: &[(bool, &[u8])], close: bool) -> Vec<Seen> {
     let mut connection = Connection::new(false);
     let mut log = Log::default();
     for (response, bytes) in steps {
@@ -224,7 +227,7 @@ fn other_protocols_are_told_at_once() {
         &b"\x16\x03\x01\x02\x00"[..],
         b"\0\0\0\x08\x04\xd2\x16\x2f",
         b"SSH-2.0-x\r\n",
-        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nno",
     ] {
         assert_eq!(run(&[(false, first)], true), [Seen::NotHttp]);
     }
@@ -322,7 +325,7 @@ fn conversation() -> Vec<(bool, Vec<u8>)> {
 }
 
 /// Bodies of complete responses and requests by exchange.
-fn complete_bodies(seen: &[Seen]) -> Vec<(u64, bool, Vec<u8>)> {
+pub(super) fn complete_bodies(seen: &[Seen]) -> Vec<(u64, bool, Vec<u8>)> {
     let body_of = |exchange: u64, response: bool| {
         let bytes = seen.iter().filter_map(move |seen| match seen {
             Seen::RequestBody(e, body) if *e == exchange && !response => Some(body.clone()),

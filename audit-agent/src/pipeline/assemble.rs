@@ -62,6 +62,7 @@ fn exchange(record: &mut Inference, finished: &Finished, around: &Surroundings<'
     record.endpoint = Endpoint {
         method: finished.method.clone(),
         path: finished.path.clone(),
+        protocol: finished.protocol.name().into(),
     };
     record.status = finished.status.map(u64::from);
     record.request_id = finished.request_id.clone();
@@ -252,6 +253,9 @@ fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
         .iter()
         .map(|note| (*note).to_owned())
         .collect();
+    if finished.head_partial {
+        notes.push("headers_partial".to_owned());
+    }
     for end in [request, response] {
         if let BodyState::Malformed(why) | BodyState::Undecodable(why) = end {
             notes.push(why.to_owned());

@@ -7,7 +7,7 @@ mod identity;
 mod messages;
 
 use crate::call::Call;
-use crate::http::{BodyEnd, BodyState, HttpEvent, RequestHead, ResponseHead};
+use crate::http::{BodyEnd, BodyState, HttpEvent, HttpVersion, RequestHead, ResponseHead};
 use crate::infer::{self, Classified, Decoder, End};
 use crate::limits::{self, cut};
 use crate::record::hash::{Hasher, Subject};
@@ -36,6 +36,9 @@ pub struct Finished {
     pub user_agent: Option<String>,
     pub request_id: Option<String>,
     pub traceparent: Option<String>,
+    pub protocol: HttpVersion,
+    /// Not every field of its heads is known.
+    pub head_partial: bool,
     pub status: Option<u16>,
     pub request: BodyEnd,
     pub response: BodyEnd,
@@ -122,6 +125,11 @@ impl Exchanges {
                     open.message_lost(response, seen, missed);
                 }
             }
+            HttpEvent::HeadPartial { exchange } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.finished.head_partial = true;
+                }
+            }
             HttpEvent::Trailers { exchange, fields } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
                     open.decoder.trailers(&fields);
@@ -199,6 +207,8 @@ impl Finished {
             user_agent: header("user-agent"),
             request_id: header("x-request-id"),
             traceparent: header("traceparent"),
+            protocol: head.version,
+            head_partial: false,
             status: None,
             request: unseen(),
             response: unseen(),
@@ -209,7 +219,7 @@ impl Finished {
     }
 
     fn answered(&mut self, head: &ResponseHead) {
-        self.status = Some(head.status);
+        self.status = Some(head.status).filter(|status| *status != 0);
         let id = || {
             head.headers
                 .first("x-request-id")

@@ -118,6 +118,8 @@ pub struct Confidence {
 pub struct Endpoint {
     pub method: String,
     pub path: String,
+    /// `HTTP/1.1`, `HTTP/2`.
+    pub protocol: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

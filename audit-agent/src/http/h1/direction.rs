@@ -119,10 +119,10 @@ impl Direction {
         self.search();
     }
 
-    /// Reads nothing any more.
-    pub fn stop(&mut self) {
+    /// Reads nothing any more; gives what was held back.
+    pub fn stop(&mut self) -> Vec<u8> {
         self.state = State::Done;
-        self.held = Vec::new();
+        std::mem::take(&mut self.held)
     }
 
     fn search(&mut self) {

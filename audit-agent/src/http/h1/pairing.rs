@@ -173,6 +173,11 @@ impl Pairs {
         sink(HttpEvent::ResponseEnd { exchange, end });
     }
 
+    /// The exchange that is next to be answered goes on in another protocol.
+    pub fn hand_over(&mut self) -> Option<u64> {
+        self.pending.pop_front().map(|pending| pending.exchange)
+    }
+
     /// Ends everything that is open; a response to a request that was not seen goes on.
     pub fn abandon(&mut self, state: BodyState, sink: Sink<'_>) {
         self.response = self.response.take().filter(|message| message.exchange.is_some());

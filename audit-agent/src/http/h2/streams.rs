@@ -1,0 +1,333 @@
+//! The streams of one HTTP/2 connection and the exchange of each.
+//!
+//! In: heads, data and ends of streams. Out: [`HttpEvent`]s; every request gets exactly one `RequestEnd` and one
+//! `ResponseEnd`. Never: more than [`limits::H2_STREAMS`] open; a message complete of which bytes may be missing.
+
+use super::fields;
+use super::hpack::Block;
+use crate::http::coding::Codings;
+use crate::http::message::Message;
+use crate::http::{BodyEnd, BodyState, Headers, HttpEvent, Sink};
+use crate::limits;
+use std::collections::BTreeMap;
+
+/// Answers that ended since a stream last showed up in spite of a loss, after which its own end counts as lost.
+const DOUBT_MAX: u64 = 16;
+
+/// One direction of a stream.
+#[derive(Debug)]
+struct Half {
+    message: Message,
+    /// What content-length says that is still to come; None when it does not.
+    left: Option<u64>,
+}
+
+impl Half {
+    fn new(exchange: u64, headers: &Headers, doubtful: bool, no_body: bool) -> Self {
+        let codings = Codings::new(headers.all("content-encoding"));
+        Self {
+            message: Message::new(Some(exchange), codings, 0, doubtful),
+            left: fields::content_length(headers).filter(|_| !no_body),
+        }
+    }
+
+    fn end(self, state: BodyState) -> BodyEnd {
+        match (state, self.left) {
+            (BodyState::Complete, Some(1..)) if self.message.missed_bytes == 0 => self
+                .message
+                .end(BodyState::Malformed("body is shorter than content-length")),
+            _ => self.message.end(state),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    exchange: u64,
+    head_request: bool,
+    /// None when it ended.
+    request: Option<Half>,
+    /// None until the head of the final response.
+    response: Option<Half>,
+    /// Bytes of a response that has no head, or not yet, and whether a head may have been missed.
+    early: (u64, bool),
+    /// Frames were lost since the stream was last seen, when so many answers had ended.
+    doubt: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Streams {
+    open: BTreeMap<u32, Stream>,
+    next_exchange: u64,
+    /// The streams whose beginning, and so whose end, cannot have been missed.
+    known_from: u32,
+    highest: u32,
+    answered: u64,
+}
+
+impl Streams {
+    pub fn new(next_exchange: u64) -> Self {
+        Self {
+            next_exchange,
+            ..Self::default()
+        }
+    }
+
+    pub fn pending(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    pub fn next_exchange(&self) -> u64 {
+        self.next_exchange
+    }
+
+    /// A request whose exchange has begun in another way: the first of a connection that was upgraded.
+    pub fn adopt(&mut self, stream: u32, exchange: u64) {
+        self.highest = self.highest.max(stream);
+        let stream_state = Stream {
+            exchange,
+            head_request: false,
+            request: None,
+            response: None,
+            early: (0, false),
+            doubt: None,
+        };
+        self.open.insert(stream, stream_state);
+    }
+
+    /// Fields of the client: a request begins, or they are its trailers. `doubtful`: not all of its head is readable.
+    pub fn asked(&mut self, stream: u32, block: &Block, doubtful: bool, sink: Sink<'_>) {
+        // Trailers, or what comes late on a stream that is over, or no stream that a client may open.
+        if self.open.contains_key(&stream) || stream <= self.highest || stream.is_multiple_of(2) {
+            return;
+        }
+        if self.known_from == 0 {
+            self.known_from = stream;
+        }
+        self.highest = stream;
+        if self.open.len() >= limits::H2_STREAMS
+            && let Some(oldest) = self.open.keys().next().copied()
+        {
+            self.finish(oldest, BodyState::Gap, sink);
+        }
+        let exchange = self.next_exchange;
+        self.next_exchange += 1;
+        let head = fields::request(block);
+        let half = Half::new(exchange, &head.headers, doubtful, false);
+        let opened = Stream {
+            exchange,
+            head_request: head.method == "HEAD",
+            request: Some(half),
+            response: None,
+            early: (0, false),
+            doubt: None,
+        };
+        self.open.insert(stream, opened);
+        sink(HttpEvent::RequestHead { exchange, head });
+        if block.unknown > 0 || block.over_cap || doubtful {
+            sink(HttpEvent::HeadPartial { exchange });
+        }
+    }
+
+    /// Fields of the server: interim, the head of the response, or trailers.
+    pub fn answer(&mut self, stream: u32, block: &Block, doubtful: bool, sink: Sink<'_>) {
+        let Some(open) = self.open.get_mut(&stream) else {
+            return;
+        };
+        open.doubt = None;
+        let exchange = open.exchange;
+        let partial = block.unknown > 0 || doubtful;
+        if partial || block.over_cap {
+            sink(HttpEvent::HeadPartial { exchange });
+        }
+        if open.response.is_some() {
+            let fields = fields::headers(block);
+            return sink(HttpEvent::Trailers { exchange, fields });
+        }
+        let Some(head) = fields::response(block, partial) else {
+            return;
+        };
+        if (100..=199).contains(&head.status) {
+            return;
+        }
+        let no_body = open.head_request || matches!(head.status, 204 | 304);
+        let mut half = Half::new(exchange, &head.headers, doubtful, no_body);
+        half.message.wire_bytes = open.early.0;
+        open.response = Some(half);
+        let trailers_only = head.headers.first("grpc-status").is_some();
+        let fields = trailers_only.then(|| head.headers.clone());
+        sink(HttpEvent::ResponseHead { exchange, head });
+        if let Some(fields) = fields {
+            sink(HttpEvent::Trailers { exchange, fields });
+        }
+    }
+
+    /// Bytes of DATA frames.
+    pub fn data(&mut self, response: bool, stream: u32, data: &[u8], sink: Sink<'_>) {
+        let len = data.len() as u64;
+        let Some(half) = self.half(response, stream) else {
+            return self.headless(response, stream, len, sink);
+        };
+        half.message.wire_bytes += len;
+        let over = half.left.is_some_and(|left| left < len);
+        half.left = half.left.map(|left| left.saturating_sub(len));
+        half.message.body(data, |exchange, data| {
+            sink(match response {
+                true => HttpEvent::ResponseBody { exchange, data },
+                false => HttpEvent::RequestBody { exchange, data },
+            });
+        });
+        if over {
+            let longer = BodyState::Malformed("body is longer than content-length");
+            self.end_with(response, stream, longer, sink);
+        }
+    }
+
+    /// Bytes of a stream that are no data.
+    pub fn framing(&mut self, response: bool, stream: u32, len: u64) {
+        if let Some(half) = self.half(response, stream) {
+            half.message.wire_bytes += len;
+        } else if let Some(open) = self.open.get_mut(&stream).filter(|_| response) {
+            open.early.0 += len;
+        }
+    }
+
+    pub fn missed(&mut self, response: bool, stream: u32, len: u64, sink: Sink<'_>) {
+        match self.half(response, stream) {
+            Some(half) => {
+                half.message.missed(len);
+                half.left = half.left.map(|left| left.saturating_sub(len));
+            }
+            None => sink(HttpEvent::Skipped {
+                response,
+                seen: 0,
+                missed: len,
+            }),
+        }
+    }
+
+    /// The sender of one direction is done.
+    pub fn end(&mut self, response: bool, stream: u32, sink: Sink<'_>) {
+        self.end_with(response, stream, BodyState::Complete, sink);
+    }
+
+    fn end_with(&mut self, response: bool, stream: u32, state: BodyState, sink: Sink<'_>) {
+        if response {
+            return self.finish(stream, state, sink);
+        }
+        if let Some(open) = self.open.get_mut(&stream)
+            && let Some(half) = open.request.take()
+        {
+            let end = half.end(state);
+            sink(HttpEvent::RequestEnd {
+                exchange: open.exchange,
+                end,
+            });
+        }
+    }
+
+    /// The exchange is over; what of it has no end yet gets one.
+    pub fn finish(&mut self, stream: u32, state: BodyState, sink: Sink<'_>) {
+        let Some(open) = self.open.remove(&stream) else {
+            return;
+        };
+        let exchange = open.exchange;
+        if let Some(half) = open.request {
+            // The server did not wait for the rest of it.
+            let end = half.end(BodyState::Aborted);
+            sink(HttpEvent::RequestEnd { exchange, end });
+        }
+        let unanswered = || Half {
+            message: Message::new(None, Codings::default(), open.early.0, open.early.1),
+            left: None,
+        };
+        // An end without a head, and the end of a stream that was lost from sight, are no complete answers.
+        let state = match state {
+            BodyState::Complete if open.response.is_none() && open.early.1 => BodyState::Gap,
+            BodyState::Complete if open.response.is_none() => BodyState::Malformed("response without a head"),
+            BodyState::Aborted if open.doubt.is_some() => BodyState::Gap,
+            state => state,
+        };
+        let end = open.response.unwrap_or_else(unanswered).end(state);
+        sink(HttpEvent::ResponseEnd { exchange, end });
+        self.answered += 1;
+    }
+
+    /// Ends everything that is open, for streams above `last`.
+    pub fn abandon(&mut self, last: u32, state: BodyState, sink: Sink<'_>) {
+        let above: Vec<u32> = self
+            .open
+            .keys()
+            .copied()
+            .filter(|stream| *stream > last)
+            .collect();
+        for stream in above {
+            self.finish(stream, state, sink);
+        }
+    }
+
+    /// Frames of any stream may have been lost in one direction.
+    pub fn lost(&mut self, response: bool) {
+        // Requests whose heads were among them are not told from those that were answered before.
+        if !response {
+            (self.known_from, self.highest) = (0, 0);
+        }
+        for open in self.open.values_mut() {
+            let half = if response {
+                &mut open.response
+            } else {
+                &mut open.request
+            };
+            if let Some(half) = half {
+                half.message.doubt();
+                half.left = None;
+            }
+            if response {
+                open.early.1 = true;
+                open.doubt = Some(self.answered);
+            }
+        }
+    }
+
+    /// Streams that did not show up again after a loss, while many others did.
+    pub fn expire(&mut self, sink: Sink<'_>) {
+        let answered = self.answered;
+        let over = |open: &Stream| open.doubt.is_some_and(|since| since + DOUBT_MAX <= answered);
+        let over: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|(_, open)| over(open))
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in over {
+            self.finish(stream, BodyState::Gap, sink);
+        }
+    }
+
+    fn half(&mut self, response: bool, stream: u32) -> Option<&mut Half> {
+        let open = self.open.get_mut(&stream)?;
+        if response {
+            open.doubt = None;
+            open.response.as_mut()
+        } else {
+            open.request.as_mut()
+        }
+    }
+
+    /// Data of no message that has a head. On a stream that is over it is what was under way when the other side ended it.
+    fn headless(&mut self, response: bool, stream: u32, len: u64, sink: Sink<'_>) {
+        if let Some(open) = self.open.get_mut(&stream).filter(|_| response) {
+            open.early.0 += len;
+            return;
+        }
+        let over = self.known_from > 0 && (self.known_from..=self.highest).contains(&stream);
+        if !over {
+            sink(HttpEvent::Skipped {
+                response,
+                seen: len,
+                missed: 0,
+            });
+        }
+    }
+}
