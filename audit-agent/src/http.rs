@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a passive reader sees it (RFC 9110, RFC 9112).
+//! HTTP as a passive reader sees it (RFC 9110): HTTP/1.1 (RFC 9112), HTTP/2 (RFC 9113) and WebSocket (RFC 6455).
 //!
 //! In: pieces of the two directions of one connection, gaps included. Out: [`HttpEvent`]s, where a request
 //! and its response share an `exchange` number. Never: IO, clocks, panics, growth beyond [`crate::limits`].
@@ -10,6 +10,7 @@ mod h2;
 mod message;
 pub mod ndjson;
 pub mod sse;
+mod websocket;
 
 pub use connection::Connection;
 
@@ -176,6 +177,13 @@ pub enum HttpEvent<'a> {
         seen: u64,
         missed: u64,
     },
+    /// A peer ends its WebSocket; its code (RFC 6455 section 7.4) and words.
+    CloseFrame {
+        exchange: u64,
+        response: bool,
+        code: Option<u16>,
+        reason: &'a str,
+    },
     /// Fields of a head of the exchange are missing: they refer to what was before our sight, were lost, or are over a cap.
     HeadPartial {
         exchange: u64,
@@ -201,7 +209,7 @@ pub enum HttpEvent<'a> {
         seen: u64,
         missed: u64,
     },
-    /// Not HTTP/1 at all; nothing more will come from this connection.
+    /// Not HTTP at all; nothing more will come from this connection.
     NotHttp,
 }
 

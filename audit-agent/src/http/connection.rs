@@ -8,6 +8,7 @@ mod probe;
 
 use super::h1::{H1, Switch};
 use super::h2::H2;
+use super::websocket::WebSocket;
 use super::{Chunk, HttpEvent, Sink};
 use opening::{Judged, Opening};
 use probe::Probe;
@@ -24,6 +25,7 @@ enum Protocol {
     Probe(Box<Probe>),
     Http1(Box<H1>),
     Http2(Box<H2>),
+    WebSocket(Box<WebSocket>),
     /// Nothing more is read.
     Other,
 }
@@ -44,6 +46,7 @@ impl Connection {
         match &self.protocol {
             Protocol::Http1(h1) => h1.pending(),
             Protocol::Http2(h2) => h2.pending(),
+            Protocol::WebSocket(websocket) => websocket.pending(),
             Protocol::Opening(_) | Protocol::Probe(_) | Protocol::Other => false,
         }
     }
@@ -55,6 +58,7 @@ impl Connection {
             Protocol::Probe(probe) => probe.held(),
             Protocol::Http1(h1) => h1.buffered_bytes(),
             Protocol::Http2(h2) => h2.buffered_bytes(),
+            Protocol::WebSocket(websocket) => websocket.buffered_bytes(),
             Protocol::Other => 0,
         }
     }
@@ -83,6 +87,7 @@ impl Connection {
                     self.give_up(sink);
                 }
             }
+            Protocol::WebSocket(websocket) => websocket.push(response, chunk, sink),
             Protocol::Other => {}
         }
     }
@@ -93,6 +98,7 @@ impl Connection {
             Protocol::Probe(probe) => probe.release(sink),
             Protocol::Http1(h1) => h1.close(sink),
             Protocol::Http2(h2) => h2.close(sink),
+            Protocol::WebSocket(websocket) => websocket.close(sink),
             Protocol::Opening(_) | Protocol::Other => {}
         }
     }
@@ -103,6 +109,7 @@ impl Connection {
             Protocol::Probe(probe) => probe.release(sink),
             Protocol::Http1(h1) => h1.lose(sink),
             Protocol::Http2(h2) => h2.lose(sink),
+            Protocol::WebSocket(websocket) => websocket.lose(sink),
             Protocol::Opening(_) | Protocol::Other => {}
         }
         self.protocol = Protocol::Other;
@@ -158,6 +165,15 @@ impl Connection {
     fn switch(&mut self, switch: Switch, sink: Sink<'_>) {
         let (protocol, rest) = match switch {
             Switch::Http2 { exchange, rest } => (Protocol::Http2(Box::new(H2::upgraded(exchange))), rest),
+            Switch::WebSocket {
+                exchange,
+                handshake,
+                headers,
+                rest,
+            } => {
+                let websocket = WebSocket::new(exchange, *handshake, &headers);
+                (Protocol::WebSocket(Box::new(websocket)), rest)
+            }
         };
         self.protocol = protocol;
         self.replay(&rest, sink);

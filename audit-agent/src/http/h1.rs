@@ -7,7 +7,8 @@ mod direction;
 mod head;
 mod pairing;
 
-use super::{BodyState, Chunk, HttpEvent, Sink};
+use super::message::Message;
+use super::{BodyState, Chunk, Headers, HttpEvent, Sink};
 use direction::{Direction, Step};
 use head::Framing;
 use pairing::Pairs;
@@ -20,6 +21,21 @@ const SEARCH_MAX: u64 = 64 * 1024;
 pub enum Switch {
     /// The exchange is answered in HTTP/2.
     Http2 { exchange: u64, rest: [Vec<u8>; 2] },
+    /// The exchange goes on until the WebSocket ends; with the answer to its handshake, and the head of that.
+    WebSocket {
+        exchange: u64,
+        handshake: Box<Message>,
+        headers: Headers,
+        rest: [Vec<u8>; 2],
+    },
+}
+
+impl Switch {
+    fn rest(&mut self) -> &mut [Vec<u8>; 2] {
+        match self {
+            Self::Http2 { rest, .. } | Self::WebSocket { rest, .. } => rest,
+        }
+    }
 }
 
 /// The HTTP/1 of one connection.
@@ -121,10 +137,8 @@ impl H1 {
             }
             data = data.get(taken..).unwrap_or_default();
             self.end_if_due(response, sink);
-            if let Some(Switch::Http2 {
-                rest: [_, server], ..
-            }) = &mut self.switch
-            {
+            if let Some(switch) = &mut self.switch {
+                let [_, server] = switch.rest();
                 server.extend_from_slice(data);
                 return;
             }
@@ -222,9 +236,11 @@ impl H1 {
         if framing == Framing::Tunnel && protocol.eq_ignore_ascii_case("h2c") {
             return self.switch_to_http2(sink);
         }
+        let websocket = framing == Framing::Tunnel && protocol.eq_ignore_ascii_case("websocket");
+        let headers = websocket.then(|| head.headers.clone());
         let answered = self.pairs.answer(head, bytes.len() as u64, found, sink);
         match (framing, answered) {
-            (Framing::Tunnel, Some(exchange)) => self.tunnel(exchange, protocol, sink),
+            (Framing::Tunnel, Some(exchange)) => self.tunnel(exchange, protocol, headers, sink),
             (Framing::None | Framing::Length(0), _) => self.pairs.end(true, BodyState::Complete, sink),
             _ => {}
         }
@@ -241,10 +257,22 @@ impl H1 {
         self.over = true;
     }
 
-    fn tunnel(&mut self, exchange: u64, protocol: String, sink: Sink<'_>) {
+    /// `websocket`: the head of the answer, if that is what the connection goes on with.
+    fn tunnel(&mut self, exchange: u64, protocol: String, websocket: Option<Headers>, sink: Sink<'_>) {
         sink(HttpEvent::Upgraded { exchange, protocol });
+        let rest = [self.request.stop(), Vec::new()];
+        self.switch = websocket.and_then(|headers| {
+            self.pairs.end(false, BodyState::Aborted, sink);
+            self.pairs.hand_over();
+            Some(Switch::WebSocket {
+                exchange,
+                handshake: Box::new(self.pairs.message(true).take()?),
+                headers,
+                rest,
+            })
+        });
+        self.over = self.switch.is_some();
         self.pairs.end(true, BodyState::Complete, sink);
-        self.request.stop();
         self.pairs.abandon(BodyState::Aborted, sink);
     }
 

@@ -36,7 +36,10 @@ impl Log {
             },
             HttpEvent::ResponseEnd { exchange, end } => Seen::ResponseEnd(exchange, end.state),
             HttpEvent::Upgraded { protocol, .. } => Seen::Upgraded(protocol),
-            HttpEvent::Skipped { .. } | HttpEvent::Message { .. } | HttpEvent::MessageLost { .. } => return,
+            HttpEvent::Skipped { .. }
+            | HttpEvent::Message { .. }
+            | HttpEvent::MessageLost { .. }
+            | HttpEvent::CloseFrame { .. } => return,
             HttpEvent::Trailers { exchange, fields } => Seen::Trailers(exchange, fields),
             HttpEvent::HeadPartial { exchange } => Seen::HeadPartial(exchange),
             HttpEvent::NotHttp => Seen::NotHttp,
@@ -198,7 +201,7 @@ fn hands_over_an_upgraded_connection() {
     ];
     let seen = run(steps, true);
     assert!(seen.contains(&Seen::Upgraded("websocket".into())));
-    assert_eq!(seen.last(), Some(&Seen::ResponseEnd(0, Complete)));
+    assert_eq!(seen.last(), Some(&Seen::ResponseEnd(0, Aborted)));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod identity;
 mod messages;
 
-use crate::call::Call;
+use crate::call::{Call, CallError};
 use crate::http::{BodyEnd, BodyState, HttpEvent, HttpVersion, RequestHead, ResponseHead};
 use crate::infer::{self, Classified, Decoder, End};
 use crate::limits::{self, cut};
@@ -55,6 +55,8 @@ struct Open {
     body: Vec<u8>,
     body_over_cap: bool,
     traffic: Traffic,
+    /// What a peer said was wrong when it ended its WebSocket.
+    close_error: Option<CallError>,
 }
 
 /// The exchanges of one connection.
@@ -125,6 +127,16 @@ impl Exchanges {
                     open.message_lost(response, seen, missed);
                 }
             }
+            HttpEvent::CloseFrame {
+                exchange,
+                code,
+                reason,
+                ..
+            } => {
+                if let Some(open) = self.open.get_mut(&exchange) {
+                    open.closed(code, reason);
+                }
+            }
             HttpEvent::HeadPartial { exchange } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
                     open.finished.head_partial = true;
@@ -158,6 +170,7 @@ impl Exchanges {
                         body: Vec::new(),
                         body_over_cap: false,
                         traffic: Traffic::default(),
+                        close_error: None,
                     },
                 );
             }
@@ -178,13 +191,14 @@ impl Open {
         if !self.decoder.has_call() {
             return None;
         }
+        let (request, response) = self.traffic.rest(self.finished.request, response);
         let end = match response.state {
             BodyState::Complete => End::Complete,
             BodyState::Aborted => End::Aborted,
             BodyState::Gap | BodyState::Malformed(_) | BodyState::Undecodable(_) => End::Partial,
         };
-        let (request, response) = self.traffic.rest(self.finished.request, response);
-        let call = self.decoder.finish(end);
+        let mut call = self.decoder.finish(end);
+        call.error = call.error.or(self.close_error);
         Some(Finished {
             call,
             request,

@@ -4,8 +4,10 @@
 //! Never: a byte counted in two calls.
 
 use super::{Finished, Open};
+use crate::call::CallError;
 use crate::http::{BodyEnd, BodyState};
 use crate::infer::{End, Ended, Message, Side};
+use crate::limits::cut;
 use sha2::{Digest, Sha256};
 
 /// What one side sent since the last call ended.
@@ -97,6 +99,19 @@ impl Open {
         sent.missed_bytes = sent.missed_bytes.saturating_add(missed);
         self.decoder
             .message_lost(if response { Side::Server } else { Side::Client });
+    }
+
+    /// A peer ends its WebSocket.
+    pub fn closed(&mut self, code: Option<u16>, reason: &str) {
+        /// Normal, going away, none given (RFC 6455 section 7.4.1).
+        const FINE: [u16; 3] = [1000, 1001, 1005];
+        let Some(code) = code.filter(|code| !FINE.contains(code)) else {
+            return;
+        };
+        self.close_error.get_or_insert_with(|| CallError {
+            kind: format!("websocket_close_{code}"),
+            message: Some(cut(reason)).filter(|reason| !reason.is_empty()),
+        });
     }
 
     fn ended(&mut self, ended: Ended, time_ns: u64) -> Finished {

@@ -76,6 +76,7 @@ fn session() -> Exchanges {
         body: Vec::new(),
         body_over_cap: false,
         traffic: Traffic::default(),
+        close_error: None,
     };
     exchanges.open.insert(0, open);
     exchanges
@@ -152,4 +153,22 @@ fn a_session_that_ends_inside_a_call_gives_it_as_aborted() {
         (left.request.wire_bytes, left.response.state),
         (5, BodyState::Aborted)
     );
+}
+
+#[test]
+fn a_close_with_an_error_is_the_error_of_the_call_that_was_open() {
+    let mut exchanges = session();
+    let mut give = |event, time_ns| exchanges.event(event, time_ns, &hasher());
+    give(message(false, b"ask"), 10);
+    let close = HttpEvent::CloseFrame {
+        exchange: 0,
+        response: true,
+        code: Some(1011),
+        reason: "out of memory",
+    };
+    give(close, 20);
+    let left = give(end(BodyState::Complete), 20).remove(0);
+    let error = left.call.error.unwrap();
+    assert_eq!(error.kind, "websocket_close_1011");
+    assert_eq!(error.message.as_deref(), Some("out of memory"));
 }
