@@ -5,6 +5,7 @@
 
 pub mod coding;
 mod connection;
+pub mod grpc;
 mod h1;
 mod h2;
 mod message;
@@ -159,13 +160,13 @@ pub enum HttpEvent<'a> {
         exchange: u64,
         data: &'a [u8],
     },
-    /// A whole WebSocket message, after [`HttpEvent::Upgraded`]; text is UTF-8.
+    /// A whole message: of a WebSocket, after [`HttpEvent::Upgraded`], where text is UTF-8; or of gRPC, in place of the body.
     Message {
         exchange: u64,
         response: bool,
         binary: bool,
         data: &'a [u8],
-        /// With the heads of its frames and of control frames since the one before.
+        /// With its framing and what came since the one before.
         wire_bytes: u64,
     },
     /// Messages of one direction are missing here, and why.

@@ -9,14 +9,17 @@ mod answer;
 mod body;
 mod error;
 pub mod family;
+pub mod grpc;
 mod json;
 mod llama_cpp;
 mod openai_chat;
 pub mod paths;
 mod request;
 mod undecoded;
+mod unread;
 
 use crate::call::Call;
+use crate::http::grpc::Grpc;
 use crate::http::{Headers, RequestHead, ResponseHead};
 use paths::Route;
 
@@ -111,6 +114,9 @@ pub enum Classified {
 
 /// A decoder for the request, or what else it is.
 pub fn classify(head: &RequestHead) -> Classified {
+    if let Some(classified) = of_messages(head) {
+        return classified;
+    }
     match paths::route(&head.method, head.path()) {
         Some(Route::OpenAiChat) => Classified::Inference(family::decoder(openai_chat::OpenAiChat)),
         Some(Route::LlamaCppCompletion) => Classified::Inference(family::decoder(llama_cpp::Completion)),
@@ -120,6 +126,22 @@ pub fn classify(head: &RequestHead) -> Classified {
         Some(Route::Metadata) => Classified::Metadata,
         None => Classified::Other,
     }
+}
+
+/// An exchange of messages, if the request begins one that is known.
+fn of_messages(head: &RequestHead) -> Option<Classified> {
+    if Grpc::is(&head.headers) {
+        return Some(match grpc::method(head.path()) {
+            Some(grpc::Method::Inference(api, operation)) => {
+                Classified::Inference(unread::Unread::grpc(api, operation))
+            }
+            Some(grpc::Method::Metadata) => Classified::Metadata,
+            None => Classified::Other,
+        });
+    }
+    let upgrade = head.headers.first("upgrade")?;
+    let realtime = upgrade.eq_ignore_ascii_case("websocket") && head.path().ends_with("/realtime");
+    realtime.then(|| Classified::Inference(unread::Unread::session("chat")))
 }
 
 #[cfg(test)]

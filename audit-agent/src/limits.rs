@@ -13,6 +13,8 @@ pub const HTTP_PIPELINE: usize = 64;
 pub const HPACK_TABLE_BYTES: usize = 64 * 1024;
 /// Streams of one HTTP/2 connection that are open at once (RFC 9113 section 5.1.2); the oldest goes first.
 pub const H2_STREAMS: usize = 1024;
+/// Bytes of gRPC messages that are not whole yet, on all streams of one connection.
+pub const H2_MESSAGES_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of one decoded message body that decoders may keep.
 pub const BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that one content-encoded body may grow to, and by which factor at most.

@@ -9,6 +9,7 @@
 mod direction;
 mod fields;
 mod frame;
+mod half;
 pub mod hpack;
 mod search;
 mod streams;
@@ -68,7 +69,7 @@ impl H2 {
     pub fn buffered_bytes(&self) -> usize {
         let held: usize = self.directions.iter().map(Direction::held).sum();
         let tables: usize = self.rest.hpack.iter().map(Hpack::size).sum();
-        held + tables
+        held + tables + self.rest.streams.held()
     }
 
     /// Whether this turned out to be something else.
@@ -123,7 +124,7 @@ impl Rest {
             Step::Goaway { last } if response => streams.abandon(last, BodyState::Aborted, sink),
             Step::Goaway { .. } => {}
             Step::Lost => {
-                streams.lost(response);
+                streams.lost(response, sink);
                 self.hpack(response).forget();
             }
             Step::Broken(_) => self.refused |= !response && streams.next_exchange() == 0,

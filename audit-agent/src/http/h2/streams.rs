@@ -4,47 +4,23 @@
 //! `ResponseEnd`. Never: more than [`limits::H2_STREAMS`] open; a message complete of which bytes may be missing.
 
 use super::fields;
+use super::half::Half;
 use super::hpack::Block;
 use crate::http::coding::Codings;
 use crate::http::message::Message;
-use crate::http::{BodyEnd, BodyState, Headers, HttpEvent, Sink};
+use crate::http::{BodyState, HttpEvent, Sink};
 use crate::limits;
 use std::collections::BTreeMap;
 
 /// Answers that ended since a stream last showed up in spite of a loss, after which its own end counts as lost.
 const DOUBT_MAX: u64 = 16;
 
-/// One direction of a stream.
-#[derive(Debug)]
-struct Half {
-    message: Message,
-    /// What content-length says that is still to come; None when it does not.
-    left: Option<u64>,
-}
-
-impl Half {
-    fn new(exchange: u64, headers: &Headers, doubtful: bool, no_body: bool) -> Self {
-        let codings = Codings::new(headers.all("content-encoding"));
-        Self {
-            message: Message::new(Some(exchange), codings, 0, doubtful),
-            left: fields::content_length(headers).filter(|_| !no_body),
-        }
-    }
-
-    fn end(self, state: BodyState) -> BodyEnd {
-        match (state, self.left) {
-            (BodyState::Complete, Some(1..)) if self.message.missed_bytes == 0 => self
-                .message
-                .end(BodyState::Malformed("body is shorter than content-length")),
-            _ => self.message.end(state),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Stream {
     exchange: u64,
     head_request: bool,
+    /// The request was gRPC.
+    grpc: bool,
     /// None when it ended.
     request: Option<Half>,
     /// None until the head of the final response.
@@ -64,6 +40,10 @@ pub struct Streams {
     known_from: u32,
     highest: u32,
     answered: u64,
+    /// Bytes of the frames of a request's head that is not whole yet, and its stream.
+    asking: (u32, u64),
+    /// Bytes of messages that are not whole yet.
+    held: usize,
 }
 
 impl Streams {
@@ -78,6 +58,11 @@ impl Streams {
         !self.open.is_empty()
     }
 
+    /// Bytes held back.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     pub fn next_exchange(&self) -> u64 {
         self.next_exchange
     }
@@ -88,6 +73,7 @@ impl Streams {
         let stream_state = Stream {
             exchange,
             head_request: false,
+            grpc: false,
             request: None,
             response: None,
             early: (0, false),
@@ -114,10 +100,13 @@ impl Streams {
         let exchange = self.next_exchange;
         self.next_exchange += 1;
         let head = fields::request(block);
-        let half = Half::new(exchange, &head.headers, doubtful, false);
+        let mut half = Half::new(exchange, false, &head.headers, doubtful, false);
+        let (asking, bytes) = std::mem::take(&mut self.asking);
+        half.message.wire_bytes = if asking == stream { bytes } else { 0 };
         let opened = Stream {
             exchange,
             head_request: head.method == "HEAD",
+            grpc: half.is_grpc(),
             request: Some(half),
             response: None,
             early: (0, false),
@@ -152,7 +141,10 @@ impl Streams {
             return;
         }
         let no_body = open.head_request || matches!(head.status, 204 | 304);
-        let mut half = Half::new(exchange, &head.headers, doubtful, no_body);
+        let mut half = Half::new(exchange, true, &head.headers, doubtful, no_body);
+        if open.grpc && partial && head.headers.first("content-type").is_none() {
+            half.assume_grpc();
+        }
         half.message.wire_bytes = open.early.0;
         open.response = Some(half);
         let trailers_only = head.headers.first("grpc-status").is_some();
@@ -169,15 +161,13 @@ impl Streams {
         let Some(half) = self.half(response, stream) else {
             return self.headless(response, stream, len, sink);
         };
-        half.message.wire_bytes += len;
-        let over = half.left.is_some_and(|left| left < len);
-        half.left = half.left.map(|left| left.saturating_sub(len));
-        half.message.body(data, |exchange, data| {
-            sink(match response {
-                true => HttpEvent::ResponseBody { exchange, data },
-                false => HttpEvent::RequestBody { exchange, data },
-            });
-        });
+        let before = half.held();
+        let over = half.data(data, sink);
+        let after = half.held();
+        self.held = self.held.saturating_sub(before).saturating_add(after);
+        if self.held > limits::H2_MESSAGES_BYTES {
+            self.release(response, stream, sink);
+        }
         if over {
             let longer = BodyState::Malformed("body is longer than content-length");
             self.end_with(response, stream, longer, sink);
@@ -190,14 +180,21 @@ impl Streams {
             half.message.wire_bytes += len;
         } else if let Some(open) = self.open.get_mut(&stream).filter(|_| response) {
             open.early.0 += len;
+        } else if !response {
+            let before = match self.asking {
+                (asking, before) if asking == stream => before,
+                _ => 0,
+            };
+            self.asking = (stream, before.saturating_add(len));
         }
     }
 
     pub fn missed(&mut self, response: bool, stream: u32, len: u64, sink: Sink<'_>) {
         match self.half(response, stream) {
             Some(half) => {
-                half.message.missed(len);
-                half.left = half.left.map(|left| left.saturating_sub(len));
+                let before = half.held();
+                half.missed(len, sink);
+                self.held = self.held.saturating_sub(before);
             }
             None => sink(HttpEvent::Skipped {
                 response,
@@ -219,11 +216,10 @@ impl Streams {
         if let Some(open) = self.open.get_mut(&stream)
             && let Some(half) = open.request.take()
         {
-            let end = half.end(state);
-            sink(HttpEvent::RequestEnd {
-                exchange: open.exchange,
-                end,
-            });
+            self.held = self.held.saturating_sub(half.held());
+            let exchange = open.exchange;
+            let end = half.end(state, sink);
+            sink(HttpEvent::RequestEnd { exchange, end });
         }
     }
 
@@ -235,13 +231,10 @@ impl Streams {
         let exchange = open.exchange;
         if let Some(half) = open.request {
             // The server did not wait for the rest of it.
-            let end = half.end(BodyState::Aborted);
+            self.held = self.held.saturating_sub(half.held());
+            let end = half.end(BodyState::Aborted, sink);
             sink(HttpEvent::RequestEnd { exchange, end });
         }
-        let unanswered = || Half {
-            message: Message::new(None, Codings::default(), open.early.0, open.early.1),
-            left: None,
-        };
         // An end without a head, and the end of a stream that was lost from sight, are no complete answers.
         let state = match state {
             BodyState::Complete if open.response.is_none() && open.early.1 => BodyState::Gap,
@@ -249,7 +242,13 @@ impl Streams {
             BodyState::Aborted if open.doubt.is_some() => BodyState::Gap,
             state => state,
         };
-        let end = open.response.unwrap_or_else(unanswered).end(state);
+        let end = match open.response {
+            Some(half) => {
+                self.held = self.held.saturating_sub(half.held());
+                half.end(state, sink)
+            }
+            None => Message::new(None, Codings::default(), open.early.0, open.early.1).end(state),
+        };
         sink(HttpEvent::ResponseEnd { exchange, end });
         self.answered += 1;
     }
@@ -268,7 +267,7 @@ impl Streams {
     }
 
     /// Frames of any stream may have been lost in one direction.
-    pub fn lost(&mut self, response: bool) {
+    pub fn lost(&mut self, response: bool, sink: Sink<'_>) {
         // Requests whose heads were among them are not told from those that were answered before.
         if !response {
             (self.known_from, self.highest) = (0, 0);
@@ -280,8 +279,8 @@ impl Streams {
                 &mut open.request
             };
             if let Some(half) = half {
-                half.message.doubt();
-                half.left = None;
+                self.held = self.held.saturating_sub(half.held());
+                half.doubt(sink);
             }
             if response {
                 open.early.1 = true;
@@ -312,6 +311,15 @@ impl Streams {
             open.response.as_mut()
         } else {
             open.request.as_mut()
+        }
+    }
+
+    /// Gives up the message that is under way in one direction of a stream.
+    fn release(&mut self, response: bool, stream: u32, sink: Sink<'_>) {
+        if let Some(half) = self.half(response, stream) {
+            let before = half.held();
+            half.release(sink);
+            self.held = self.held.saturating_sub(before);
         }
     }
 

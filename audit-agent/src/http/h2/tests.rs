@@ -1,3 +1,5 @@
+mod grpc;
+
 use super::hpack::indexing::Indexing;
 use super::*;
 use crate::http::tests::{Log, Seen, complete_bodies, run};
