@@ -31,6 +31,7 @@ pub struct ProcessFact {
     pub uid: Option<u32>,
     pub user: Option<String>,
     pub comm: String,
+    /// In its own mount namespace.
     pub exe: Option<String>,
     /// Lower-case hex; of the file that runs, even when it was replaced on disk.
     pub exe_sha256: Option<String>,
@@ -38,9 +39,34 @@ pub struct ProcessFact {
     pub argv: Vec<String>,
     /// Nearest first: `comm(pid)`.
     pub ancestors: Vec<String>,
+    /// Working directory, in its own mount namespace.
+    pub cwd: Option<String>,
+    /// Pids of `ancestors`, nearest first.
+    pub ancestor_pids: Vec<u32>,
+    #[serde(flatten)]
+    pub workload: WorkloadFact,
+}
+
+/// What a process runs in: from its cgroup's path, and from the files of container runtimes.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct WorkloadFact {
     pub cgroup: Option<String>,
     pub systemd_unit: Option<String>,
+    pub systemd_user_unit: Option<String>,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`.
+    pub runtime: Option<String>,
     pub container_id: Option<String>,
+    pub container_name: Option<String>,
+    /// As the container was asked for, most often `name:tag`.
+    pub image: Option<String>,
+    /// `sha256:` of the image's configuration, which is its id.
+    pub image_id: Option<String>,
+    /// `sha256:` of the manifest that it was pulled by.
+    pub image_digest: Option<String>,
+    pub pod_uid: Option<String>,
+    pub pod_name: Option<String>,
+    pub pod_namespace: Option<String>,
 }
 
 /// A file of model weights that a process has open or mapped.
@@ -89,7 +115,7 @@ pub enum HostFact {
     Tick {
         boot_ns: u64,
     },
-    Process(ProcessFact),
+    Process(Box<ProcessFact>),
     /// The weights that a process has open, newest knowledge of all of them.
     Models {
         pid: u32,

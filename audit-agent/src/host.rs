@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod clock;
+mod container;
 pub mod digest;
 pub mod gguf;
 pub mod models;

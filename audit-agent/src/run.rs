@@ -137,7 +137,7 @@ impl Run {
                 warn!(%error, pid, "a process is not watched");
             }
             let fact = process::look_up(pid, &mut self.digests);
-            self.fact(HostFact::Process(fact));
+            self.fact(HostFact::Process(Box::new(fact)));
             self.edge.tls_due.insert(pid);
             // Digests of large weights take minutes: begin before the first call.
             self.look_up_models(pid);
@@ -223,7 +223,7 @@ impl Run {
             }
             Output::NeedProcess { pid } => {
                 let fact = process::look_up(pid, &mut self.digests);
-                self.edge.facts.push_back(HostFact::Process(fact));
+                self.edge.facts.push_back(HostFact::Process(Box::new(fact)));
                 None
             }
             Output::NeedModels { pid } => {

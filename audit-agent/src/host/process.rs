@@ -1,10 +1,11 @@
 //! Who a process is, from /proc.
 
-use super::cgroup;
 use super::digest::Digests;
+use super::{cgroup, container};
 use crate::event::ProcessFact;
 use crate::policy::mask;
 use procfs::process::Process;
+use std::path::Path;
 
 /// Ancestors that are named.
 const ANCESTORS: usize = 8;
@@ -33,10 +34,12 @@ pub fn look_up(pid: u32, digests: &mut Digests) -> ProcessFact {
         .unwrap_or_default();
     fact.uid = process.uid().ok();
     fact.user = fact.uid.and_then(user_name);
-    fact.ancestors = ancestors(stat.ppid);
-    fact.cgroup = control_group(&process);
-    fact.systemd_unit = fact.cgroup.as_deref().and_then(cgroup::systemd_unit);
-    fact.container_id = fact.cgroup.as_deref().and_then(cgroup::container_id);
+    (fact.ancestors, fact.ancestor_pids) = ancestors(stat.ppid);
+    fact.cwd = process.cwd().ok().map(|path| path.to_string_lossy().into_owned());
+    if let Some(path) = control_group(&process) {
+        fact.workload = cgroup::workload(&path);
+        container::describe(Path::new("/"), &mut fact.workload);
+    }
     fact
 }
 
@@ -52,26 +55,33 @@ fn user_name(uid: u32) -> Option<String> {
         .map(|user| user.name)
 }
 
-/// The unified hierarchy's path, or that of the systemd or the longest v1 hierarchy.
+/// The path that says most of where a process runs: of the hierarchies that name a container, else the unified one, else
+/// systemd's own, else the longest. A v1 host has one for each controller, and only some may have been set up.
 fn control_group(process: &Process) -> Option<String> {
     let groups = process.cgroups().ok()?.0;
-    let unified = groups
-        .iter()
-        .find(|group| group.hierarchy == 0 && group.pathname != "/");
-    let longest = || groups.iter().max_by_key(|group| group.pathname.len());
-    unified.or_else(longest).map(|group| group.pathname.clone())
+    let named = groups.iter().filter(|group| group.pathname != "/");
+    let rank = |group: &&procfs::ProcessCGroup| {
+        let systemd = group.controllers.iter().any(|name| name == "name=systemd");
+        let in_container = cgroup::workload(&group.pathname).container_id.is_some();
+        (in_container, group.hierarchy == 0, systemd, group.pathname.len())
+    };
+    named.max_by_key(rank).map(|group| group.pathname.clone())
 }
 
-fn ancestors(mut pid: i32) -> Vec<String> {
-    let mut names = Vec::new();
-    while pid > 0 && names.len() < ANCESTORS {
+fn ancestors(mut pid: i32) -> (Vec<String>, Vec<u32>) {
+    let (mut names, mut pids) = (Vec::new(), Vec::new());
+    while let Ok(id) = u32::try_from(pid)
+        && id > 0
+        && names.len() < ANCESTORS
+    {
         let Some(stat) = Process::new(pid).ok().and_then(|process| process.stat().ok()) else {
             break;
         };
         names.push(format!("{}({pid})", stat.comm));
+        pids.push(id);
         pid = stat.ppid;
     }
-    names
+    (names, pids)
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
         port: connection.remote.map(|address| address.port().into()),
         process: process(connection.client_pid).map(ProcessInfo::from),
         uid: connection.peer_uid.map(u64::from),
+        workload: process(connection.client_pid).map(|fact| Workload::from(&fact.workload)),
     };
     record.server = Server {
         address: connection.local.map(|address| address.ip().to_string()),
@@ -189,7 +190,7 @@ fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
         unix_path: connection.unix_path.clone(),
     };
     record.workload = process(Some(connection.server_pid))
-        .map(Workload::from)
+        .map(|fact| Workload::from(&fact.workload))
         .unwrap_or_default();
     let named = finished
         .call

@@ -18,7 +18,7 @@ impl Pipeline {
             HostFact::Start(start) => self.started(start, out),
             HostFact::Clock { boot_ns, unix_ns } => self.clock(boot_ns, unix_ns, out),
             HostFact::Tick { boot_ns } => self.tick(boot_ns, out),
-            HostFact::Process(fact) => self.processes.learn(fact),
+            HostFact::Process(fact) => self.processes.learn(*fact),
             HostFact::Models { pid, files, .. } => self.models(pid, files, out),
             HostFact::Peer {
                 sock,

@@ -192,6 +192,7 @@ fn merge(old: &ProcessFact, new: ProcessFact) -> ProcessFact {
         exe: new.exe.or_else(|| old.exe.clone()),
         argv,
         ancestors,
+        cwd: new.cwd.or_else(|| old.cwd.clone()),
         ..new
     }
 }

@@ -31,8 +31,9 @@ impl Filter {
         };
         fits(&self.exe, process.exe.as_deref())
             && fits(&self.comm, Some(&process.comm))
-            && fits(&self.cgroup, process.cgroup.as_deref())
-            && fits(&self.unit, process.systemd_unit.as_deref())
+            && fits(&self.cgroup, process.workload.cgroup.as_deref())
+            && (fits(&self.unit, process.workload.systemd_unit.as_deref())
+                || fits(&self.unit, process.workload.systemd_user_unit.as_deref()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The record of one inference.
 
-use crate::event::{ModelFile, ProcessFact, SystemFact};
+use crate::event::{ModelFile, ProcessFact, SystemFact, WorkloadFact};
 use crate::limits::cut;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -96,6 +96,8 @@ pub struct Client {
     pub process: Option<ProcessInfo>,
     /// Peer credentials of a unix socket.
     pub uid: Option<u64>,
+    /// Of a local client.
+    pub workload: Option<Workload>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -148,7 +150,16 @@ pub struct ProcessInfo {
 pub struct Workload {
     pub cgroup: Option<String>,
     pub container_id: Option<String>,
+    pub container_name: Option<String>,
+    pub image: Option<String>,
+    pub image_digest: Option<String>,
+    pub image_id: Option<String>,
+    pub pod_name: Option<String>,
+    pub pod_namespace: Option<String>,
+    pub pod_uid: Option<String>,
+    pub runtime: Option<String>,
     pub systemd_unit: Option<String>,
+    pub systemd_user_unit: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -188,12 +199,22 @@ impl From<&ProcessFact> for ProcessInfo {
     }
 }
 
-impl From<&ProcessFact> for Workload {
-    fn from(fact: &ProcessFact) -> Self {
+impl From<&WorkloadFact> for Workload {
+    fn from(fact: &WorkloadFact) -> Self {
+        let copy = |text: &Option<String>| text.as_deref().map(cut);
         Self {
-            cgroup: fact.cgroup.clone(),
-            container_id: fact.container_id.clone(),
-            systemd_unit: fact.systemd_unit.clone(),
+            cgroup: copy(&fact.cgroup),
+            container_id: copy(&fact.container_id),
+            container_name: copy(&fact.container_name),
+            image: copy(&fact.image),
+            image_digest: copy(&fact.image_digest),
+            image_id: copy(&fact.image_id),
+            pod_name: copy(&fact.pod_name),
+            pod_namespace: copy(&fact.pod_namespace),
+            pod_uid: copy(&fact.pod_uid),
+            runtime: copy(&fact.runtime),
+            systemd_unit: copy(&fact.systemd_unit),
+            systemd_user_unit: copy(&fact.systemd_user_unit),
         }
     }
 }
