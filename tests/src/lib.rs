@@ -12,6 +12,7 @@ pub mod agent;
 pub mod client;
 pub mod command;
 pub mod exchange;
+pub mod container;
 pub mod live;
 pub mod process;
 pub mod record;

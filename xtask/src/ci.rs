@@ -21,6 +21,8 @@ const PACKAGES: &[&str] = &[
     "nodejs",
     "golang-go",
     "libgnutls28-dev",
+    "podman",
+    "runc",
 ];
 
 /// Installs packages. Some bring a service, which must neither start now nor at boot: the tests run their own.

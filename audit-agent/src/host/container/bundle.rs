@@ -2,6 +2,7 @@
 //!
 //! Names of annotations: containerd `pkg/cri/annotations`, CRI-O and podman `pkg/annotations`, Kubernetes' labels.
 
+use super::storage::DRIVERS;
 use super::{digest, fill, json, names};
 use crate::event::WorkloadFact;
 use serde_json::Value;
@@ -43,8 +44,11 @@ pub fn describe(root: &Path, storages: &[PathBuf], id: &str, fact: &mut Workload
             annotations(&config, fact);
         }
     }
-    for storage in storages {
-        let folder = storage.join("overlay-containers").join(id).join("userdata");
+    let folders = storages.iter().flat_map(|storage| {
+        let of_driver = |driver| storage.join(format!("{driver}-containers"));
+        DRIVERS.iter().map(of_driver)
+    });
+    for folder in folders.map(|folder| folder.join(id).join("userdata")) {
         if let Some(config) = json(&folder.join("config.json")) {
             let podman = text(&config, &["io.container.manager"]) == Some("libpod");
             fill(&mut fact.runtime, Some(if podman { "podman" } else { "cri-o" }));

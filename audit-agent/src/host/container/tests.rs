@@ -159,6 +159,16 @@ fn podman_of_root_and_of_a_user() {
     }
 }
 
+/// containers/storage 1.46 (`containers.go`) keeps what `--rm` made in a list below the run root.
+#[test]
+fn podman_of_a_container_that_is_removed_at_its_end() {
+    let list = r#"[{"id":"ID","names":["once"],"image":"IMAGE","layer":"l","metadata":"","flags":{"Volatile":true}}]"#;
+    let path = "run/containers/storage/vfs-containers/volatile-containers.json";
+    let fact = described(&[(path, list)], "/libpod_parent/libpod-ID");
+    assert_eq!(fact.container_name, some("once"));
+    assert_eq!(fact.image_id, some(&format!("sha256:{IMAGE}")));
+}
+
 /// The kubelet's folders alone (`pkg/kubelet/kuberuntime/helpers.go`).
 #[test]
 fn names_of_the_kubelet_when_the_runtime_has_no_files() {
