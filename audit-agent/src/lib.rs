@@ -13,6 +13,7 @@ pub mod call;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod event;
 pub mod flow;
 pub mod host;
