@@ -11,8 +11,8 @@
 pub mod agent;
 pub mod client;
 pub mod command;
-pub mod exchange;
 pub mod container;
+pub mod exchange;
 pub mod live;
 pub mod process;
 pub mod record;
