@@ -13,7 +13,7 @@ use crate::maps::{PROCESSES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS}
 use audit_common::abi::{
     ConnKey, EventKind, FLAG_INSIDE, FLAG_JOINED, FLAG_TX, Shortfall, TLS_LEN, TlsEvent,
 };
-use audit_common::config::{TlsId, TlsSession as Session, Verdict};
+use audit_common::config::{PROCESS_TLS, TlsId, TlsSession as Session, Verdict};
 use audit_common::loss::LossReason;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -97,9 +97,25 @@ impl Thread {
     }
 }
 
+/// Whether the current process is watched. From its first call on its sockets are tied to its sessions: the library may
+/// have been probed for another process, and this one may be younger than what userspace knows.
+#[inline(always)]
+fn is_watched() -> bool {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let Some(flags) = PROCESSES.get_ptr_mut(pid) else {
+        return false;
+    };
+    // SAFETY: map values stay readable while the program runs; a flag that is lost to another thread is set again.
+    let flags = unsafe { &mut *flags };
+    if *flags & PROCESS_TLS == 0 {
+        *flags |= PROCESS_TLS;
+    }
+    true
+}
+
 #[inline(always)]
 fn enter(object: u64, buffer: u64, length_at: u64) {
-    if id(object).is_none() {
+    if !is_watched() {
         return;
     }
     if let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) {
