@@ -179,6 +179,11 @@ impl Exchanges {
         }
     }
 
+    /// Bytes that belong to no exchange and are not declared yet.
+    pub fn skipped(&self) -> u64 {
+        self.skipped_seen.saturating_add(self.skipped_missed)
+    }
+
     /// Calls that have no end yet.
     pub fn open(&self) -> usize {
         self.open.len()

@@ -19,6 +19,8 @@ const GRACE_NS: u64 = 200_000_000;
 const UNIX_QUIET_NS: u64 = 2_000_000_000;
 /// An open exchange that is quiet for so long is compared with the kernel's counters.
 const SYNC_AFTER_NS: u64 = 2_000_000_000;
+/// How long a connection that stays open is quiet before bytes without a record are declared.
+const DECLARE_AFTER_NS: u64 = 1_000_000_000;
 
 impl Pipeline {
     pub(super) fn opened(&mut self, conn: &Conn, event: &Event<'_>, out: &mut Vec<Output>) {
@@ -120,6 +122,14 @@ impl Pipeline {
         let mut stuck: Vec<_> = self.connections.values().filter(stuck).collect();
         stuck.sort_by_key(|connection| connection.key);
         out.extend(stuck.into_iter().filter_map(Connection::sync));
+        let skipped = |connection: &&Connection| {
+            connection.exchanges.skipped() > 0 && quiet(connection) >= DECLARE_AFTER_NS
+        };
+        let mut skipped: Vec<ConnKey> = self.connections.values().filter(skipped).map(|c| c.key).collect();
+        skipped.sort();
+        for key in skipped {
+            self.declare_skipped(key, out);
+        }
     }
 
     /// A connection is over, or (`lost`) out of our sight: what is open on it ends, and what could not be assigned
@@ -157,7 +167,7 @@ impl Pipeline {
         let port = connection.local.map(|local| local.port());
         let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
         if connection.ignored
-            || seen.saturating_add(missed) == 0
+            || connection.exchanges.skipped() == 0
             || !(serves || connection.exchanges.evidence.inference > 0)
         {
             return;
