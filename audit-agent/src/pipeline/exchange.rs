@@ -5,6 +5,7 @@
 
 mod identity;
 mod messages;
+mod untold;
 
 use crate::call::{Call, CallError};
 use crate::http::{BodyEnd, BodyState, HttpEvent, HttpVersion, RequestHead, ResponseHead};
@@ -13,7 +14,8 @@ use crate::limits::{self, cut};
 use crate::record::hash::{Hasher, Subject};
 use identity::{api_key, user_header};
 use messages::Traffic;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use untold::Untold;
 
 /// What a connection has shown to be.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,6 +57,7 @@ struct Open {
     body: Vec<u8>,
     body_over_cap: bool,
     traffic: Traffic,
+    untold: Untold,
     /// What a peer said was wrong when it ended its WebSocket.
     close_error: Option<CallError>,
 }
@@ -63,6 +66,8 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Exchanges {
     open: HashMap<u64, Open>,
+    /// Exchanges whose path is not known: their bytes are said to be in no message.
+    nameless: HashSet<u64>,
     pub evidence: Evidence,
     /// Bytes that belonged to no message.
     pub skipped_seen: u64,
@@ -83,6 +88,7 @@ impl Exchanges {
                 }
             }
             HttpEvent::RequestEnd { exchange, end } => {
+                self.count_nameless(exchange, end);
                 if let Some(open) = self.open.get_mut(&exchange) {
                     let whole = end.state == BodyState::Complete && !open.body_over_cap;
                     open.decoder.request(&std::mem::take(&mut open.body), whole);
@@ -92,16 +98,20 @@ impl Exchanges {
             }
             HttpEvent::ResponseHead { exchange, head } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
-                    open.decoder.response(&head);
                     open.finished.answered(&head);
+                    let partial = open.finished.head_partial;
+                    open.untold.head(head, partial, open.decoder.as_mut());
                 }
             }
             HttpEvent::ResponseBody { exchange, data } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
+                    open.untold.body(data, open.decoder.as_mut());
                     open.decoder.response_body(data, time_ns);
                 }
             }
             HttpEvent::ResponseEnd { exchange, end } => {
+                self.count_nameless(exchange, end);
+                self.nameless.remove(&exchange);
                 let open = self.open.remove(&exchange);
                 return open.and_then(|open| open.end(end, time_ns)).into_iter().collect();
             }
@@ -170,11 +180,15 @@ impl Exchanges {
                         body: Vec::new(),
                         body_over_cap: false,
                         traffic: Traffic::default(),
+                        untold: Untold::default(),
                         close_error: None,
                     },
                 );
             }
             Classified::Metadata => self.evidence.inference += 1,
+            Classified::Other if head.target.is_empty() => {
+                self.nameless.insert(exchange);
+            }
             Classified::Other => self.evidence.other += 1,
         }
     }
@@ -182,6 +196,13 @@ impl Exchanges {
     /// Bytes that belong to no exchange and are not declared yet.
     pub fn skipped(&self) -> u64 {
         self.skipped_seen.saturating_add(self.skipped_missed)
+    }
+
+    fn count_nameless(&mut self, exchange: u64, end: BodyEnd) {
+        if self.nameless.contains(&exchange) {
+            self.skipped_seen = self.skipped_seen.saturating_add(end.wire_bytes);
+            self.skipped_missed = self.skipped_missed.saturating_add(end.missed_bytes);
+        }
     }
 
     /// Calls that have no end yet.
@@ -192,7 +213,8 @@ impl Exchanges {
 
 impl Open {
     /// None when nothing is left to tell: every call of the exchange was over before.
-    fn end(self, response: BodyEnd, time_ns: u64) -> Option<Finished> {
+    fn end(mut self, response: BodyEnd, time_ns: u64) -> Option<Finished> {
+        self.untold.body(&[], self.decoder.as_mut());
         if !self.decoder.has_call() {
             return None;
         }
@@ -258,3 +280,6 @@ fn unseen() -> BodyEnd {
         body_sha256: [0; 32],
     }
 }
+
+#[cfg(test)]
+mod tests;

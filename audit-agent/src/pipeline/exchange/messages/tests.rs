@@ -2,7 +2,7 @@ use super::*;
 use crate::call::Call;
 use crate::http::{Headers, HttpEvent, HttpVersion, RequestHead, ResponseHead};
 use crate::infer::Decoder;
-use crate::pipeline::exchange::{Exchanges, Traffic};
+use crate::pipeline::exchange::{Exchanges, Traffic, Untold};
 use crate::record::hash::{Algorithm, Hasher};
 
 /// A call ends with each server's message `done`.
@@ -76,6 +76,7 @@ fn session() -> Exchanges {
         body: Vec::new(),
         body_over_cap: false,
         traffic: Traffic::default(),
+        untold: Untold::default(),
         close_error: None,
     };
     exchanges.open.insert(0, open);
