@@ -19,3 +19,4 @@ pub mod record;
 pub mod slm;
 pub mod tls;
 pub mod wait;
+pub mod wire;

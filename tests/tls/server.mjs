@@ -1,9 +1,11 @@
-// An echo of OpenAI's chat completions over TLS. Usage: node server.mjs PORT KEY CERTIFICATE
+// An echo of OpenAI's chat completions over TLS, or, without a key, over plain HTTP/2.
+// Usage: node server.mjs PORT [KEY CERTIFICATE]
 //
 // What it answers is in tests/src/tls.rs. Each chunk of a stream is a write of its own in a turn of its own, so that
 // streams mix as those of a server that computes.
 
 import { readFileSync } from "node:fs";
+import { createServer as createH2 } from "node:http2";
 import { createServer } from "node:https";
 
 const [port, key, cert] = process.argv.slice(2);
@@ -67,4 +69,7 @@ const answer = (request, response) => {
   return refuse(response, 404, "no such route");
 };
 
-createServer({ key: readFileSync(key), cert: readFileSync(cert) }, answer).listen(Number(port), "127.0.0.1");
+const server = key
+  ? createServer({ key: readFileSync(key), cert: readFileSync(cert) }, answer)
+  : createH2(answer);
+server.listen(Number(port), "127.0.0.1");

@@ -19,6 +19,8 @@ const PACKAGES: &[&str] = &[
     "openssl",
     "nginx",
     "nodejs",
+    "nghttp2-client",
+    "nghttp2-server",
     "golang-go",
     "libgnutls28-dev",
     "podman",

@@ -32,10 +32,27 @@ impl Nginx {
 
     /// Starts a master with so many workers before the server.
     pub fn start(certificate: &Certificate, upstream: LlamaServer, workers: usize) -> Result<Self> {
+        Self::launch(certificate, upstream, workers, "ssl")
+    }
+
+    /// The same with HTTP/2 for clients that want it.
+    pub fn start_http2(certificate: &Certificate, upstream: LlamaServer, workers: usize) -> Result<Self> {
+        Self::launch(certificate, upstream, workers, "ssl http2")
+    }
+
+    fn launch(
+        certificate: &Certificate,
+        upstream: LlamaServer,
+        workers: usize,
+        protocols: &str,
+    ) -> Result<Self> {
         let nginx = program("nginx", "nginx")?;
         let served = Served::start(certificate, "/health", |folder, port| {
             let path = folder.join("nginx.conf");
-            std::fs::write(&path, configuration(certificate, port, &upstream, workers))?;
+            std::fs::write(
+                &path,
+                configuration(certificate, port, &upstream, workers, protocols),
+            )?;
             let mut command = Command::new(nginx);
             command
                 .args(["-e", "stderr", "-p"])
@@ -87,7 +104,13 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(certificate: &Certificate, port: u16, upstream: &LlamaServer, workers: usize) -> String {
+fn configuration(
+    certificate: &Certificate,
+    port: u16,
+    upstream: &LlamaServer,
+    workers: usize,
+    protocols: &str,
+) -> String {
     let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|user| format!("    {user}_temp_path temp_{user};\n"))
         .concat();
@@ -108,7 +131,7 @@ http {{
     access_log off;
 {folders}
     server {{
-        listen 127.0.0.1:{port} ssl;
+        listen 127.0.0.1:{port} {protocols};
         ssl_certificate {chain};
         ssl_certificate_key {key};
         location / {{
