@@ -92,6 +92,11 @@ pub trait Decoder: Send + std::fmt::Debug {
         Vec::new()
     }
 
+    /// The RFC 8785 form of what was asked, once [`Decoder::request`] has seen it whole: `Call::prompt_canonical`.
+    fn prompt(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Whether [`Decoder::finish`] has a call to tell of; false for a session between two calls.
     fn has_call(&self) -> bool {
         true

@@ -32,6 +32,10 @@ pub const TOOL_CALLS: usize = 128;
 pub const JSON_DEPTH: usize = 128;
 /// Connections that are tracked at once; the oldest idle one goes first.
 pub const CONNECTIONS: usize = 16 * 1024;
+/// Calls that are open or ended just now, among which the cause of another is looked for; and how many are named when
+/// several fit.
+pub const CALLS_OPEN: usize = 16 * 1024;
+pub const LINK_CANDIDATES: usize = 8;
 /// Plaintext of one TLS session, and of all, that waits for its socket to be known; and events of one session.
 pub const TLS_SESSION_HELD_BYTES: usize = 256 * 1024;
 pub const TLS_HELD_BYTES: usize = 8 * 1024 * 1024;

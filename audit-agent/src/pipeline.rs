@@ -5,10 +5,12 @@
 
 pub mod assemble;
 mod bytes;
+mod causes;
 pub mod clients;
 pub mod connection;
 pub mod exchange;
 mod facts;
+pub mod hops;
 mod lifecycle;
 mod listeners;
 mod output;
@@ -16,6 +18,7 @@ mod plaintext;
 pub mod processes;
 pub mod tls;
 mod upkeep;
+mod upstream;
 
 pub use output::{Options, Output};
 
@@ -26,10 +29,12 @@ use audit_common::config::Verdict;
 use audit_common::decode::{Body as Kernel, Event};
 use clients::Clients;
 use connection::Connection;
+use hops::Hops;
 use listeners::Listener;
 use plaintext::Plaintext;
 use processes::Processes;
 use std::collections::{BTreeMap, HashMap};
+use upstream::Ends;
 
 #[derive(Debug)]
 pub struct Pipeline {
@@ -42,6 +47,8 @@ pub struct Pipeline {
     listeners: HashMap<u16, Listener>,
     processes: Processes,
     clients: Clients,
+    ends: Ends,
+    hops: Hops,
     plaintext: Plaintext,
     system: SystemFact,
     losses: (Vec<u64>, Vec<u64>),
@@ -60,6 +67,8 @@ impl Pipeline {
             listeners: HashMap::new(),
             processes: Processes::default(),
             clients: Clients::default(),
+            ends: Ends::default(),
+            hops: Hops::default(),
             plaintext: Plaintext::default(),
             system: SystemFact::default(),
             losses: (Vec::new(), Vec::new()),

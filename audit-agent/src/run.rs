@@ -217,6 +217,7 @@ impl Run {
             }
             Output::Verdict { conn, verdict } => self.kernel.set_verdict(conn, verdict).err(),
             Output::Listener { port, verdict } => self.kernel.set_listener(port, verdict).err(),
+            Output::Upstream { pid, follow } => self.kernel.follow_upstream(pid, follow).err(),
             Output::Forget(conn) => {
                 self.kernel.forget(conn);
                 None

@@ -19,7 +19,7 @@ pub const ARGV_MAX: usize = 1024;
 pub enum EventKind {
     /// Stream bytes ([`DataEvent`] and payload).
     Data = 1,
-    /// First sight of a server's connection ([`ConnEvent`]).
+    /// First sight of a connection that a server accepted, or opened itself ([`ConnEvent`]).
     ConnOpen = 2,
     /// A connection ended ([`ConnEvent`] with the final byte counts).
     ConnClose = 3,
@@ -52,6 +52,8 @@ pub const FLAG_EOF: u16 = 2;
 pub const FLAG_JOINED: u16 = 4;
 /// Flags of a [`TlsEvent`]: the socket was used inside the library call itself, not before it by the same thread.
 pub const FLAG_INSIDE: u16 = 8;
+/// Flags of a [`ConnEvent`]: the watched process opened the connection.
+pub const FLAG_UPSTREAM: u16 = 16;
 /// Where the [`Shortfall`] stands in the flags of a [`DataEvent`].
 pub const SHORTFALL_SHIFT: u16 = 8;
 

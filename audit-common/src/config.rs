@@ -181,6 +181,9 @@ pub enum Verdict {
 pub const PROCESS_WATCHED: u32 = 1;
 /// Probes are attached to a TLS library of the process, so that its sockets are noted for them too.
 pub const PROCESS_TLS: u32 = 2;
+/// The process serves: it listens itself, or was forked by one that does and has not executed anything else since. The
+/// connections that it opens are looked at too.
+pub const PROCESS_SERVES: u32 = 4;
 
 /// Bytes of each read that are sent under [`Verdict::HeadOnly`]; a request line fits.
 pub const HEAD_ONLY_LEN: usize = 256;
@@ -196,9 +199,14 @@ pub struct ConnState {
     pub tx_bytes: u64,
     /// Of the listener, when the connection was made.
     pub verdict: u32,
-    /// 1 once `ConnOpen` was sent.
-    pub announced: u32,
+    /// `CONN_*` bits.
+    pub flags: u32,
 }
+
+/// `ConnOpen` was sent.
+pub const CONN_ANNOUNCED: u32 = 1;
+/// The watched process opened it: it sends requests and receives responses.
+pub const CONN_UPSTREAM: u32 = 2;
 
 /// Userspace's judgement of one connection; void when the generation is another's.
 #[repr(C)]

@@ -5,7 +5,7 @@
 
 use crate::abi::{
     CONN_LEN, ConnKey, DATA_LEN, EventHeader, EventKind, FLAG_EOF, FLAG_INSIDE, FLAG_JOINED, FLAG_TX,
-    HEADER_LEN, PROCESS_LEN, SHORTFALL_SHIFT, Shortfall, TLS_LEN,
+    FLAG_UPSTREAM, HEADER_LEN, PROCESS_LEN, SHORTFALL_SHIFT, Shortfall, TLS_LEN,
 };
 
 /// Why bytes are not an event.
@@ -57,6 +57,8 @@ pub struct Data<'a> {
 pub struct Conn {
     pub conn: ConnKey,
     pub joined: bool,
+    /// The watched process opened it.
+    pub upstream: bool,
     pub family: u16,
     pub local_port: u16,
     pub remote_port: u16,
@@ -257,6 +259,7 @@ fn conn(bytes: &[u8], header: &EventHeader) -> Result<Conn, AbiError> {
     Ok(Conn {
         conn,
         joined: header.flags & FLAG_JOINED != 0,
+        upstream: header.flags & FLAG_UPSTREAM != 0,
         family,
         local_port,
         remote_port,

@@ -13,6 +13,7 @@ pub mod client;
 pub mod command;
 pub mod container;
 pub mod exchange;
+pub mod front;
 pub mod live;
 pub mod process;
 pub mod record;

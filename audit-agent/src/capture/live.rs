@@ -12,7 +12,8 @@ use crate::config::CapturePath;
 use crate::pipeline::tls::SessionId;
 use audit_common::abi::ConnKey;
 use audit_common::config::{
-    ConnState, ConnVerdict, Offsets, PROCESS_TLS, PROCESS_WATCHED, Syscalls, TlsId, TlsSession, Verdict,
+    ConnState, ConnVerdict, Offsets, PROCESS_SERVES, PROCESS_TLS, PROCESS_WATCHED, Syscalls, TlsId,
+    TlsSession, Verdict,
 };
 use audit_common::loss::{LOSS_REASONS, LossCounters};
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
@@ -208,7 +209,18 @@ impl Kernel {
 
     /// Puts a process that listens, or inherited a listening socket, on the allow-list.
     pub fn watch_process(&mut self, pid: u32) -> Result<(), MapError> {
-        self.processes.insert(pid, PROCESS_WATCHED, 0)
+        self.processes.insert(pid, PROCESS_WATCHED | PROCESS_SERVES, 0)
+    }
+
+    /// Whether the connections that a process opens itself are looked at. A process that is not on the allow-list is
+    /// left out.
+    pub fn follow_upstream(&mut self, pid: u32, follow: bool) -> Result<(), MapError> {
+        match self.processes.get(&pid, 0) {
+            Ok(flags) if follow => self.processes.insert(pid, flags | PROCESS_SERVES, 0),
+            Ok(flags) => self.processes.insert(pid, flags & !PROCESS_SERVES, 0),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A TLS library of the process is probed: its threads' sockets are noted too. A process that is not on the

@@ -68,8 +68,12 @@ fn inference(record: &Value) -> String {
         "complete" => String::new(),
         state => format!(" [{state}, {} bytes missed]", record["capture"]["bytes_missed"]),
     };
+    let hop = match record["hop"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(hop) => format!(" [hop {hop} of {}]", record["caused_by"].as_str().unwrap_or("?")),
+    };
     format!(
-        "{status} {} {} <- {who} {}+{} tokens {}{ttft} {end}{state}",
+        "{status} {} {} <- {who} {}+{} tokens {}{ttft} {end}{state}{hop}",
         text(&record["endpoint"], "path"),
         text(record, "model"),
         tokens("input_tokens"),
@@ -102,6 +106,13 @@ mod tests {
         let expected =
             "10:11:12.123 #7 200 /v1/chat/completions tiny <- curl(9) 3+? tokens 12.3 ms ttft 2.0 ms stop";
         assert_eq!(line(&record), expected);
+    }
+
+    #[test]
+    fn shows_what_an_inner_call_was_made_for() {
+        let record = json!({"record_type": "inference", "seq": 1, "hop": 1, "caused_by": "00ff",
+            "capture": {"state": "complete"}});
+        assert!(line(&record).ends_with(" [hop 1 of 00ff]"), "{}", line(&record));
     }
 
     #[test]

@@ -86,6 +86,10 @@ impl<F: Family> Decoder for Reader<F> {
         self.body = body;
     }
 
+    fn prompt(&self) -> Option<&[u8]> {
+        self.call.prompt_canonical.as_deref()
+    }
+
     fn finish(mut self: Box<Self>, end: End) -> Call {
         let mut body = std::mem::take(&mut self.body);
         let streamed = body.is_stream();

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::exchange::Finished;
+use super::hops::Link;
 use super::processes::Processes;
 use crate::call::{Call, TokensSource};
 use crate::event::SystemFact;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 /// What a record needs besides the exchange.
 pub struct Surroundings<'a> {
     pub connection: &'a Connection,
+    pub exchange_id: String,
+    pub link: Link,
     pub processes: &'a Processes,
     pub system: SystemFact,
     pub hasher: &'a Hasher,
@@ -41,7 +44,8 @@ pub fn unix_ns(boot_ns: u64, offset_ns: i128) -> u64 {
 pub fn inference(finished: &Finished, around: &Surroundings<'_>) -> Inference {
     let mut record = Inference::default();
     exchange(&mut record, finished, around);
-    call(&mut record, &finished.call, around.hasher);
+    call(&mut record, finished, around.hasher);
+    cause(&mut record, around);
     who(&mut record, finished, around);
     model(&mut record, &finished.call, around);
     record.capture = capture(finished, around);
@@ -78,7 +82,18 @@ fn exchange(record: &mut Inference, finished: &Finished, around: &Surroundings<'
         whole(&finished.response).then(|| around.hasher.hash_of_digest(&finished.response.body_sha256));
 }
 
-fn call(record: &mut Inference, call: &Call, hasher: &Hasher) {
+fn cause(record: &mut Inference, around: &Surroundings<'_>) {
+    let upstream = around.connection.upstream;
+    record.exchange_id = around.exchange_id.clone();
+    record.direction = if upstream { "upstream" } else { "inbound" }.into();
+    record.link = around.link.how.into();
+    record.caused_by = around.link.caused_by.clone();
+    record.link_candidates = around.link.candidates.clone();
+    record.hop = around.link.hop;
+}
+
+fn call(record: &mut Inference, finished: &Finished, hasher: &Hasher) {
+    let call = &finished.call;
     record.api = call.api.into();
     record.operation = call.operation.into();
     record.provider = call.provider.map(Into::into);
@@ -90,10 +105,11 @@ fn call(record: &mut Inference, call: &Call, hasher: &Hasher) {
     record.effective_params = texts(&call.effective_params);
     record.prompt_roles = call.prompt_roles.clone();
     record.tools_offered = call.tools_offered;
-    record.prompt_hash = call
-        .prompt_canonical
-        .as_deref()
-        .map(|bytes| hasher.hash(Subject::Prompt, bytes));
+    let prompt_hash = || {
+        let prompt = call.prompt_canonical.as_deref()?;
+        Some(hasher.hash(Subject::Prompt, prompt))
+    };
+    record.prompt_hash = finished.prompt_hash.clone().or_else(prompt_hash);
     record.completion_hash = call
         .completion_canonical
         .as_deref()
@@ -186,10 +202,10 @@ fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
     record.server = Server {
         address: connection.local.map(|address| address.ip().to_string()),
         port: connection.local.map(|address| address.port().into()),
-        process: process(Some(connection.server_pid)).map(ProcessInfo::from),
+        process: process(connection.server_pid).map(ProcessInfo::from),
         unix_path: connection.unix_path.clone(),
     };
-    record.workload = process(Some(connection.server_pid))
+    record.workload = process(connection.server_pid)
         .map(|fact| Workload::from(&fact.workload))
         .unwrap_or_default();
     let named = finished
@@ -219,7 +235,8 @@ fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
 fn model(record: &mut Inference, call: &Call, around: &Surroundings<'_>) {
     record.model_requested = call.model_requested.clone();
     record.model = call.model_served.clone().or_else(|| call.model_requested.clone());
-    let files = around.processes.models(around.connection.server_pid);
+    let server = around.connection.server_pid;
+    let files = server.map_or(&[][..], |pid| around.processes.models(pid));
     record.model_files = files.iter().take(8).map(WeightsFile::from).collect();
     if let Some(digest) = files.iter().find_map(|file| file.sha256.as_ref()) {
         record.model_version = Some(format!("sha256:{digest}"));
@@ -284,7 +301,7 @@ fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
 /// The library that had the plaintext. Where a process has several, all of them are named.
 fn tls(around: &Surroundings<'_>) -> Option<TlsCapture> {
     let tls = around.connection.tls?;
-    let libraries = around.processes.tls(around.connection.server_pid);
+    let libraries = around.processes.tls(around.connection.watched_pid());
     let seen = || libraries.iter().filter(|library| library.problem.is_none());
     let mut names: Vec<_> = seen().map(|library| library.library.clone()).collect();
     let mut versions: Vec<_> = seen().filter_map(|library| library.version.clone()).collect();

@@ -26,7 +26,7 @@ impl Pipeline {
         }
         connection.last_ns = event.time_ns;
         if event.pid != 0 {
-            connection.server_pid = event.pid;
+            connection.used_by(event.pid);
         }
         if connection.tls.is_some() {
             return;
@@ -45,6 +45,8 @@ impl Pipeline {
         };
         let mut finished = Vec::new();
         let hasher = &self.options.hasher;
+        connection.settle_role(data);
+        let response = connection.is_response(data.direction);
         let Connection {
             http,
             exchanges,
@@ -55,15 +57,17 @@ impl Pipeline {
         let before = exchanges.evidence;
         streams[index(data.direction)].accept(data, |piece| {
             let chunk = chunk(piece, gaps);
-            let response = data.direction == Direction::Tx;
             http.push(response, chunk, &mut |http_event| {
                 finished.extend(exchanges.event(http_event, time_ns, hasher));
             });
         });
         let after = exchanges.evidence;
-        if after != before {
+        let progress = exchanges.progress();
+        let undecided = connection.upstream && !connection.head_only && after.inference == 0;
+        if after != before || undecided {
             self.judge(key, before, after, out);
         }
+        self.progress(key, &progress);
         self.finish(key, &finished, out);
     }
 
@@ -78,6 +82,7 @@ impl Pipeline {
         };
         let mut finished = Vec::new();
         let hasher = &self.options.hasher;
+        let roles = [Direction::Rx, Direction::Tx].map(|direction| connection.is_response(direction));
         let Connection {
             http,
             exchanges,
@@ -85,8 +90,8 @@ impl Pipeline {
             gaps,
             ..
         } = connection;
-        for (response, total) in [(false, rx), (true, tx)] {
-            streams[usize::from(response)].catch_up(total, |piece| {
+        for ((stream, response), total) in streams.iter_mut().zip(roles).zip([rx, tx]) {
+            stream.catch_up(total, |piece| {
                 let chunk = chunk(piece, gaps);
                 http.push(response, chunk, &mut |event| {
                     finished.extend(exchanges.event(event, time_ns, hasher))
@@ -98,6 +103,7 @@ impl Pipeline {
 
     pub(super) fn finish(&mut self, key: ConnKey, finished: &[Finished], out: &mut Vec<Output>) {
         for finished in finished {
+            let (exchange_id, link) = self.ended(key, finished);
             let Some(connection) = self.connections.get_mut(&key) else {
                 return;
             };
@@ -106,15 +112,17 @@ impl Pipeline {
             }
             let around = Surroundings {
                 connection,
+                exchange_id,
+                link,
                 processes: &self.processes,
                 system: self.system,
                 hasher: &self.options.hasher,
                 capture_path: &self.start.capture_path,
                 unix_offset_ns: self.offset_ns,
             };
-            let body = Body::Inference(Box::new(assemble::inference(finished, &around)));
+            let record = assemble::inference(finished, &around);
             connection.gaps.clear();
-            out.push(self.record(body, finished.end_ns));
+            out.push(self.record(Body::Inference(Box::new(record)), finished.end_ns));
             self.count("inferences", 1);
         }
     }

@@ -27,10 +27,23 @@ pub struct Evidence {
     pub not_http: bool,
 }
 
+/// What has become of a call that is not over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// The head of its request was seen.
+    Begun(u64),
+    /// Everything was asked.
+    Asked(u64),
+}
+
 /// A call to a model that is over.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub call: Call,
+    /// Number of its exchange on the connection, and of the call in that exchange.
+    pub number: (u64, u64),
+    /// Known before the end, when the decoder could tell the prompt then.
+    pub prompt_hash: Option<String>,
     pub method: String,
     pub path: String,
     pub api_key_hash: Option<String>,
@@ -69,6 +82,8 @@ pub struct Exchanges {
     /// Exchanges whose path is not known: their bytes are said to be in no message.
     nameless: HashSet<u64>,
     pub evidence: Evidence,
+    /// Not taken yet.
+    progress: Vec<Progress>,
     /// Bytes that belonged to no message.
     pub skipped_seen: u64,
     pub skipped_missed: u64,
@@ -94,6 +109,9 @@ impl Exchanges {
                     open.decoder.request(&std::mem::take(&mut open.body), whole);
                     open.finished.request = end;
                     open.finished.asked_ns = time_ns;
+                    let prompt = open.decoder.prompt();
+                    open.finished.prompt_hash = prompt.map(|prompt| hasher.hash(Subject::Prompt, prompt));
+                    self.progress.push(Progress::Asked(exchange));
                 }
             }
             HttpEvent::ResponseHead { exchange, head } => {
@@ -171,7 +189,8 @@ impl Exchanges {
         match infer::classify(head) {
             Classified::Inference(decoder) => {
                 self.evidence.inference += 1;
-                let finished = Finished::begin(head, time_ns, hasher);
+                let finished = Finished::begin(exchange, head, time_ns, hasher);
+                self.progress.push(Progress::Begun(exchange));
                 self.open.insert(
                     exchange,
                     Open {
@@ -209,6 +228,22 @@ impl Exchanges {
     pub fn open(&self) -> usize {
         self.open.len()
     }
+
+    /// A call that has no end yet: what is known of it, and its prompt.
+    pub fn outline(&self, exchange: u64) -> Option<(&Finished, Option<&[u8]>)> {
+        let open = self.open.get(&exchange)?;
+        Some((&open.finished, open.decoder.prompt()))
+    }
+
+    /// Numbers of the exchanges that have no end yet.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.open.keys().copied().collect()
+    }
+
+    /// What happened to calls since this was asked last, in order.
+    pub fn progress(&mut self) -> Vec<Progress> {
+        std::mem::take(&mut self.progress)
+    }
 }
 
 impl Open {
@@ -237,10 +272,12 @@ impl Open {
 }
 
 impl Finished {
-    fn begin(head: &RequestHead, time_ns: u64, hasher: &Hasher) -> Self {
+    fn begin(exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) -> Self {
         let header = |name: &str| head.headers.first(name).map(cut);
         Self {
             call: Call::default(),
+            number: (exchange, 0),
+            prompt_hash: None,
             method: cut(&head.method),
             path: cut(head.path()),
             api_key_hash: api_key(head).map(|key| hasher.hash(Subject::ApiKey, key.as_bytes())),

@@ -29,15 +29,20 @@ impl Pipeline {
         if self.connections.len() >= limits::CONNECTIONS {
             self.evict(out);
         }
-        let (local, remote) = (clients::local(conn), clients::remote(conn));
-        let client_pid = if is_unix {
+        let (mut local, mut remote) = (clients::local(conn), clients::remote(conn));
+        if conn.upstream {
+            std::mem::swap(&mut local, &mut remote);
+        }
+        let client_pid = if conn.upstream {
+            Some(event.pid)
+        } else if is_unix {
             Some(conn.peer_pid).filter(|pid| *pid != 0)
         } else {
             self.clients.take(conn)
         };
         self.look_up(event.pid, out);
         match (client_pid, local, remote) {
-            (Some(pid), ..) => self.look_up(pid, out),
+            (Some(pid), ..) if pid != event.pid => self.look_up(pid, out),
             (None, Some(local), Some(remote)) if local.ip() == remote.ip() || remote.ip().is_loopback() => {
                 out.push(Output::NeedPeer {
                     conn: conn.conn,
@@ -54,18 +59,20 @@ impl Pipeline {
             });
         }
         self.count("connections", 1);
-        let ignored = local.is_some_and(|local| !self.options.filter.allows_port(local.port()));
+        let ignored = self.is_unwanted(conn, event.pid);
         // Birth of a unix connection is not seen, but its first bytes tell as well as a TCP one's.
         let joined = conn.joined && !is_unix;
         self.connections.insert(
             conn.conn,
             Connection {
                 key: conn.conn,
+                upstream: conn.upstream,
+                netns: conn.netns,
                 local,
                 remote,
                 unix_path: None,
                 is_unix,
-                server_pid: event.pid,
+                server_pid: (!conn.upstream).then_some(event.pid),
                 client_pid,
                 peer_uid: is_unix.then_some(conn.peer_uid),
                 joined: conn.joined,
@@ -76,6 +83,7 @@ impl Pipeline {
                 last_ns: event.time_ns,
                 closed_ns: None,
                 ignored,
+                head_only: false,
                 tls: None,
                 wire_bytes: 0,
             },
@@ -86,6 +94,16 @@ impl Pipeline {
                 verdict: Verdict::Ignore,
             });
         }
+        self.pair_ends(conn.conn, out);
+    }
+
+    /// The operator chose ports, and this connection is none's; what a server opens is wanted when the server is.
+    fn is_unwanted(&self, conn: &Conn, pid: u32) -> bool {
+        let filter = &self.options.filter;
+        if conn.upstream {
+            return filter.chooses_ports() && !self.processes.has_served_inference(pid);
+        }
+        conn.local_port != 0 && !filter.allows_port(conn.local_port)
     }
 
     pub(super) fn closed(&mut self, conn: &Conn, time_ns: u64, out: &mut Vec<Output>) {
@@ -139,6 +157,7 @@ impl Pipeline {
             return;
         };
         let time_ns = connection.closed_ns.unwrap_or(connection.last_ns);
+        let open = connection.exchanges.numbers();
         let mut finished = Vec::new();
         let hasher = &self.options.hasher;
         let Connection { http, exchanges, .. } = connection;
@@ -149,9 +168,15 @@ impl Pipeline {
             http.close(&mut sink)
         }
         self.finish(key, &finished, out);
+        for exchange in open {
+            // An exchange may end without a call to tell of.
+            let _ = self.hops.end((key, exchange), time_ns);
+        }
         self.declare_skipped(key, out);
         self.tls_ended(key, out);
-        self.connections.remove(&key);
+        if let Some(connection) = self.connections.remove(&key) {
+            self.ends.remove(&connection);
+        }
         out.push(Output::Forget(key));
     }
 
@@ -164,7 +189,10 @@ impl Pipeline {
             connection.exchanges.skipped_seen,
             connection.exchanges.skipped_missed,
         );
-        let port = connection.local.map(|local| local.port());
+        let port = connection
+            .local
+            .filter(|_| !connection.upstream)
+            .map(|local| local.port());
         let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
         if connection.ignored
             || connection.exchanges.skipped() == 0
@@ -183,7 +211,7 @@ impl Pipeline {
             connection: Some(record::Connection {
                 client: connection.client_name(),
                 server: connection.server_name(),
-                server_pid: Some(connection.server_pid.into()),
+                server_pid: connection.server_pid.map(u64::from),
             }),
             ..Gap::default()
         };

@@ -26,7 +26,10 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        let pid = connection.server_pid;
+        if connection.upstream {
+            return self.judge_upstream(key, before, after, out);
+        }
+        let pid = connection.watched_pid();
         if after.not_http {
             connection.ignored = true;
             out.push(connection.judged(Verdict::Ignore));
@@ -39,11 +42,16 @@ impl Pipeline {
             let verdict = if unwanted { Verdict::Ignore } else { Verdict::Watch };
             connection.ignored |= unwanted;
             out.push(connection.judged(verdict));
-            if !unwanted && self.processes.wants_models(pid, self.now_ns) {
-                out.push(Output::NeedModels { pid });
+            if !unwanted {
+                if self.processes.wants_models(pid, self.now_ns) {
+                    out.push(Output::NeedModels { pid });
+                }
+                self.follow_server(pid, out);
+                self.leave_other_end(key, out);
             }
         }
-        let Some(port) = connection.local.map(|local| local.port()) else {
+        let local = self.connections.get(&key).and_then(|connection| connection.local);
+        let Some(port) = local.map(|local| local.port()) else {
             return;
         };
         let listener = self.listeners.entry(port).or_default();
@@ -71,7 +79,7 @@ impl Pipeline {
         let of_port = self
             .connections
             .values()
-            .filter(|c| !c.ignored && c.local.is_some_and(|l| l.port() == port));
+            .filter(|c| !c.ignored && !c.upstream && c.local.is_some_and(|l| l.port() == port));
         out.extend(of_port.map(|connection| connection.judged(Verdict::Watch)));
     }
 }

@@ -26,6 +26,11 @@ pub enum Output {
         port: u16,
         verdict: Verdict,
     },
+    /// Whether the connections that a process opens itself are looked at.
+    Upstream {
+        pid: u32,
+        follow: bool,
+    },
     /// The kernel's state of the connection is not needed any more.
     Forget(ConnKey),
     /// Look the process up and feed a [`HostFact::Process`].

@@ -73,7 +73,7 @@ impl Pipeline {
             return;
         };
         connection.tls = Some(Tls::default());
-        let pid = connection.server_pid;
+        let pid = connection.watched_pid();
         out.push(Output::Verdict {
             conn: key,
             verdict: Verdict::Counted,
@@ -242,7 +242,7 @@ impl Pipeline {
             tls.seen = true;
         }
         connection.last_ns = connection.last_ns.max(time_ns);
-        connection.server_pid = id.pid;
+        connection.used_by(id.pid);
         if !connection.ignored {
             self.stream(conn, data, time_ns, out);
         }
@@ -311,7 +311,12 @@ impl Pipeline {
         if connection.ignored || connection.tls.is_none_or(told) {
             return;
         }
-        let (pid, bytes) = (connection.server_pid, connection.wire_bytes);
+        if connection.upstream {
+            // It may have been anything: databases and downloads are TLS too.
+            self.count("tls_upstream_without_plaintext", 1);
+            return;
+        }
+        let (pid, bytes) = (connection.watched_pid(), connection.wire_bytes);
         let (port, server) = (
             connection.local.map_or(0, |local| local.port()),
             connection.server_name(),

@@ -21,6 +21,9 @@ struct Known {
     models: Vec<ModelFile>,
     models_asked_ns: Option<u64>,
     tls: Vec<TlsLibrary>,
+    serves_inference: bool,
+    /// Connections that it opened to what is no inference API.
+    other_upstream: u64,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +103,50 @@ impl Processes {
         self.by_pid.get(&pid).map(|known| &known.fact)
     }
 
+    /// The process and its ancestors, nearest first.
+    pub fn lineage(&self, pid: u32) -> Vec<u32> {
+        const DEPTH: usize = 8;
+        let mut pids = vec![pid];
+        let mut last = pid;
+        while pids.len() <= DEPTH
+            && let Some(parent) = self.get(last).and_then(|fact| fact.parent_pid)
+            && !pids.contains(&parent)
+        {
+            pids.push(parent);
+            last = parent;
+        }
+        // Ancestors that this agent has not seen itself were looked up with the last that it has.
+        let looked_up = self.get(last).map(|fact| fact.ancestor_pids.as_slice());
+        for ancestor in looked_up.unwrap_or_default() {
+            if pids.len() <= DEPTH && !pids.contains(ancestor) {
+                pids.push(*ancestor);
+            }
+        }
+        pids
+    }
+
+    /// The process has answered a call: true when that is new.
+    pub fn serves_inference(&mut self, pid: u32) -> bool {
+        let Some(known) = self.by_pid.get_mut(&pid) else {
+            return false;
+        };
+        !std::mem::replace(&mut known.serves_inference, true)
+    }
+
+    /// Whether the process has answered a call.
+    pub fn has_served_inference(&self, pid: u32) -> bool {
+        self.by_pid.get(&pid).is_some_and(|known| known.serves_inference)
+    }
+
+    /// A connection that the process opened was no inference API's; gives how many were.
+    pub fn other_upstream(&mut self, pid: u32) -> u64 {
+        let Some(known) = self.by_pid.get_mut(&pid) else {
+            return 0;
+        };
+        known.other_upstream = known.other_upstream.saturating_add(1);
+        known.other_upstream
+    }
+
     pub fn models(&self, pid: u32) -> &[ModelFile] {
         self.by_pid.get(&pid).map_or(&[], |known| &known.models)
     }
@@ -143,6 +190,8 @@ impl Processes {
                 models: Vec::new(),
                 models_asked_ns: None,
                 tls: Vec::new(),
+                serves_inference: false,
+                other_upstream: 0,
             },
         );
     }

@@ -13,6 +13,7 @@ impl Pipeline {
         self.now_ns = self.now_ns.max(boot_ns);
         self.processes.expire(boot_ns);
         self.clients.expire(boot_ns);
+        self.hops.expire(boot_ns);
         self.connections_tick(boot_ns, out);
         self.tls_tick(boot_ns, out);
         if boot_ns.saturating_sub(self.heartbeat_ns) >= self.options.heartbeat_ns {

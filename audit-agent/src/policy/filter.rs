@@ -23,6 +23,11 @@ impl Filter {
         (self.ports.is_empty() || self.ports.contains(&port)) && !self.not_ports.contains(&port)
     }
 
+    /// Whether the operator chose ports at all.
+    pub fn chooses_ports(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
     /// Whether a server may be watched; a fact that is not known matches no pattern.
     pub fn allows_process(&self, process: &ProcessFact) -> bool {
         let fits = |patterns: &[String], value: Option<&str>| {

@@ -18,6 +18,7 @@ pub enum Subject {
     ApiKey,
     User,
     Body,
+    Exchange,
 }
 
 impl Subject {
@@ -30,6 +31,7 @@ impl Subject {
             Self::ApiKey => "api_key",
             Self::User => "user",
             Self::Body => "body",
+            Self::Exchange => "exchange",
         }
     }
 }
@@ -85,8 +87,8 @@ impl Hasher {
 
     /// The hash of `data` as a `subject`.
     pub fn hash(&self, subject: Subject, data: &[u8]) -> String {
-        let keyed =
-            matches!(subject, Subject::ApiKey | Subject::User) || self.algorithm == Algorithm::HmacSha256;
+        let keyed = matches!(subject, Subject::ApiKey | Subject::User | Subject::Exchange)
+            || self.algorithm == Algorithm::HmacSha256;
         if !keyed {
             return format!("sha256:{}", hex(&Sha256::digest(data)));
         }
@@ -97,6 +99,16 @@ impl Hasher {
         mac.update(b"\n");
         mac.update(data);
         format!("hmac-sha256:{}", hex(&mac.finalize().into_bytes()))
+    }
+
+    /// A name for the call at a place that only this host knows: 32 hexadecimal digits, the same when it is asked again.
+    pub fn exchange_id(&self, boot_id: &str, place: [u64; 4]) -> String {
+        let mut data = boot_id.as_bytes().to_vec();
+        data.push(b'\n');
+        data.extend(place.iter().flat_map(|number| number.to_be_bytes()));
+        let hash = self.hash(Subject::Exchange, &data);
+        let digits = hash.rsplit(':').next().and_then(|digits| digits.get(..32));
+        digits.unwrap_or_default().to_owned()
     }
 
     /// The hash of a body whose SHA-256 is known: bodies are too large to be held until their end.

@@ -12,21 +12,32 @@ pub struct Inference {
     pub api_key_hash: Option<String>,
     pub cached_tokens: Option<u64>,
     pub capture: Capture,
+    /// `exchange_id` of the call that this one was made for.
+    pub caused_by: Option<String>,
     pub chunks: u64,
     pub client: Client,
     pub completion_hash: Option<String>,
     pub confidence: Option<Confidence>,
+    /// `inbound`: seen at the server; `upstream`: seen at a server of this host that asks another host.
+    pub direction: String,
     pub effective_params: BTreeMap<String, String>,
     pub end_time: String,
     pub endpoint: Endpoint,
     pub error_message: Option<String>,
     pub error_type: Option<String>,
+    pub exchange_id: String,
     pub finish_reasons: Vec<String>,
     pub finish_reasons_raw: Vec<String>,
     pub first_token_time: Option<String>,
     pub hash_alg: String,
+    /// 0 for an answer that nobody on this host asked for on behalf of another call.
+    pub hop: u64,
     pub input_tokens: Option<u64>,
     pub latency_us: u64,
+    /// How `caused_by` was found, or why there is none.
+    pub link: String,
+    /// `exchange_id`s of calls that fit equally.
+    pub link_candidates: Vec<String>,
     pub model: Option<String>,
     pub model_files: Vec<WeightsFile>,
     pub model_requested: Option<String>,

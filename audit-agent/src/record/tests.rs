@@ -15,6 +15,8 @@ fn records() -> Vec<Value> {
         ..Inference::default()
     };
     full.capture.state = "complete".into();
+    full.exchange_id = "00".repeat(16);
+    (full.direction, full.link) = ("inbound".into(), "none".into());
     let mut empty = full.clone();
     (empty.confidence, empty.tool_calls, empty.model_files) = (None, Vec::new(), Vec::new());
     (full.client.process, full.server.process) = (process(), process());

@@ -8,7 +8,7 @@ use super::stream::{Call, claim};
 use super::tls::socket_used;
 use crate::kernel::Socket;
 use audit_common::abi::{ConnKey, EventKind, FLAG_TX};
-use audit_common::config::{ConnState, Verdict};
+use audit_common::config::{CONN_UPSTREAM, ConnState, Verdict};
 
 /// The bytes stay in the socket: they will be received again.
 pub const MSG_PEEK: u64 = 2;
@@ -71,7 +71,9 @@ impl Moved {
             kind: EventKind::Data,
             key: self.key,
             flags: if sent { FLAG_TX } else { 0 },
-            head_only: self.verdict == Verdict::HeadOnly as u32,
+            // Requests that the process itself sends stay whole: only they tell what the connection is for.
+            head_only: self.verdict == Verdict::HeadOnly as u32
+                && !(sent && self.state.flags & CONN_UPSTREAM != 0),
         }
     }
 }

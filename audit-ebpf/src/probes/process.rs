@@ -5,6 +5,7 @@ use crate::emit::{Wake, header, send};
 use crate::kernel::{current_task, read};
 use crate::maps::{CALLS, FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, TLS_THREADS, offsets};
 use audit_common::abi::{ARGV_MAX, EventKind, PROCESS_LEN};
+use audit_common::config::PROCESS_SERVES;
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid};
@@ -35,6 +36,12 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let binprm: u64 = ctx.arg(2);
     let at = offsets();
+    let pid: u32 = read(task, at.task_tgid);
+    if let Some(flags) = PROCESSES.get_ptr_mut(pid) {
+        // Sockets may be inherited, but this program has not shown to be a server.
+        // SAFETY: map values stay readable while the program runs; a flag that another CPU sets meanwhile may be lost.
+        unsafe { *flags &= !PROCESS_SERVES };
+    }
     let Some(scratch) = PROCESS.get_ptr_mut(0) else {
         return 0;
     };

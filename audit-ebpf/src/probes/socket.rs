@@ -3,8 +3,10 @@
 use crate::emit::{Wake, header, lost, now, send};
 use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
 use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
-use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED};
-use audit_common::config::{ConnState, PROCESS_WATCHED, Verdict};
+use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED, FLAG_UPSTREAM};
+use audit_common::config::{
+    CONN_ANNOUNCED, CONN_UPSTREAM, ConnState, PROCESS_SERVES, PROCESS_WATCHED, Verdict,
+};
 use audit_common::loss::LossReason;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
@@ -44,10 +46,22 @@ pub fn sys_exit_listen(_ctx: TracePointContext) -> u32 {
 /// A process that listens goes onto the allow-list; what is known of it stays.
 #[inline(always)]
 pub fn listens(pid: u32) {
-    // SAFETY: only the presence is looked at.
-    if unsafe { PROCESSES.get(pid) }.is_none() {
-        watch_process(pid, PROCESS_WATCHED);
+    let flags = process(pid);
+    if flags & PROCESS_SERVES == 0 {
+        watch_process(pid, flags | PROCESS_WATCHED | PROCESS_SERVES);
     }
+}
+
+/// `PROCESS_*` flags, 0 of a process that is not on the allow-list.
+#[inline(always)]
+fn process(pid: u32) -> u32 {
+    // SAFETY: a copy of one word is read.
+    unsafe { PROCESSES.get(pid) }.copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn serves(pid: u32) -> bool {
+    process(pid) & PROCESS_SERVES != 0
 }
 
 /// Puts a process on the allow-list with its `PROCESS_*` flags.
@@ -78,24 +92,35 @@ fn listening(sock: u64) {
         u64::from(aya_ebpf::bindings::BPF_NOEXIST),
     );
     listens((bpf_get_current_pid_tgid() >> 32) as u32);
-    let state = ConnState {
+    let state = fresh(0, Verdict::Undecided as u32, 0);
+    announce(EventKind::Listen, 0, sock, &state, 0, Wake::Now);
+}
+
+#[inline(always)]
+fn fresh(inode: u64, verdict: u32, flags: u32) -> ConnState {
+    ConnState {
         generation: now(),
-        inode: 0,
+        inode,
         rx_bytes: 0,
         tx_bytes: 0,
-        verdict: 0,
-        announced: 0,
-    };
-    announce(EventKind::Listen, 0, sock, &state, 0, Wake::Now);
+        verdict,
+        flags,
+    }
 }
 
 /// Runs in the connecting process, so that it can be named as the client.
 #[inline(always)]
 fn connecting(sock: u64) {
-    // SAFETY: a copy of one word is read.
-    if unsafe { LISTENERS.get(remote_port(sock)) }.is_some() {
-        let _ = CONNECTING.insert(sock, bpf_get_current_pid_tgid(), 0);
+    let ids = bpf_get_current_pid_tgid();
+    if listened_to(remote_port(sock)) || serves((ids >> 32) as u32) {
+        let _ = CONNECTING.insert(sock, ids, 0);
     }
+}
+
+#[inline(always)]
+fn listened_to(port: u32) -> bool {
+    // SAFETY: only the presence is looked at.
+    unsafe { LISTENERS.get(port) }.is_some()
 }
 
 #[inline(always)]
@@ -104,30 +129,20 @@ fn established(sock: u64) {
     if let Some(ids) = unsafe { CONNECTING.get(sock) } {
         let ids = *ids;
         let _ = CONNECTING.remove(sock);
-        let state = ConnState {
-            generation: now(),
-            inode: 0,
-            rx_bytes: 0,
-            tx_bytes: 0,
-            verdict: 0,
-            announced: 0,
-        };
-        announce(EventKind::ClientConnect, 0, sock, &state, ids, Wake::Now);
+        let state = fresh(0, Verdict::Undecided as u32, CONN_UPSTREAM);
+        if serves((ids >> 32) as u32) && CONNECTIONS.insert(sock, state, 0).is_err() {
+            lost(LossReason::ConnMapFull, 0);
+        }
+        if listened_to(remote_port(sock)) {
+            announce(EventKind::ClientConnect, 0, sock, &state, ids, Wake::Now);
+        }
         return;
     }
     // SAFETY: a copy of one word is read.
     let Some(verdict) = (unsafe { LISTENERS.get(local_port(sock)) }) else {
         return;
     };
-    let verdict = *verdict;
-    let state = ConnState {
-        generation: now(),
-        inode: 0,
-        rx_bytes: 0,
-        tx_bytes: 0,
-        verdict,
-        announced: 0,
-    };
+    let state = fresh(0, *verdict, 0);
     if CONNECTIONS.insert(sock, state, 0).is_err() {
         lost(LossReason::ConnMapFull, 0);
     }
@@ -142,7 +157,7 @@ fn closed(sock: u64) {
     };
     // SAFETY: map values stay readable while the program runs.
     let state = unsafe { &mut *state };
-    if state.announced != 0 {
+    if state.flags & CONN_ANNOUNCED != 0 {
         announce(EventKind::ConnClose, 0, sock, state, 0, Wake::Batched);
     } else {
         let _ = CONNECTIONS.remove(sock);
@@ -171,8 +186,8 @@ pub fn connection(socket: &Socket) -> Option<&'static mut ConnState> {
         if state.inode == 0 {
             state.inode = socket.inode;
             if state.verdict != Verdict::Ignore as u32 {
-                state.announced = 1;
-                announce(EventKind::ConnOpen, 0, socket.sock, state, 0, Wake::Batched);
+                state.flags |= CONN_ANNOUNCED;
+                opened(0, socket.sock, state);
             }
             return Some(state);
         }
@@ -180,43 +195,51 @@ pub fn connection(socket: &Socket) -> Option<&'static mut ConnState> {
     join(socket)
 }
 
-/// First sight of a connection that is older than this agent, or of a unix socket.
+/// First sight of a connection that is older than this agent, or of a unix socket. What is on no port that somebody
+/// listens on, in a process that serves, was opened by it.
 #[inline(always)]
 fn join(socket: &Socket) -> Option<&'static mut ConnState> {
+    let mut flags = CONN_ANNOUNCED;
     let verdict = if socket.family == AF_UNIX {
         Verdict::Undecided as u32
+    // SAFETY: a copy of one word is read.
+    } else if let Some(verdict) = unsafe { LISTENERS.get(local_port(socket.sock)) } {
+        *verdict
+    } else if serves((bpf_get_current_pid_tgid() >> 32) as u32) {
+        flags |= CONN_UPSTREAM;
+        Verdict::Undecided as u32
     } else {
-        // SAFETY: a copy of one word is read.
-        unsafe { LISTENERS.get(local_port(socket.sock)) }
-            .copied()
-            .unwrap_or(Verdict::Ignore as u32)
+        Verdict::Ignore as u32
     };
-    let state = ConnState {
-        generation: now(),
-        inode: socket.inode,
-        rx_bytes: 0,
-        tx_bytes: 0,
-        verdict,
-        announced: 1,
-    };
+    let state = fresh(socket.inode, verdict, flags);
     if CONNECTIONS.insert(socket.sock, state, 0).is_err() {
         lost(LossReason::ConnMapFull, 0);
         return None;
     }
     if verdict != Verdict::Ignore as u32 {
-        announce(
-            EventKind::ConnOpen,
-            FLAG_JOINED,
-            socket.sock,
-            &state,
-            0,
-            Wake::Batched,
-        );
+        opened(FLAG_JOINED, socket.sock, &state);
     }
     // SAFETY: map values stay readable while the program runs.
     CONNECTIONS
         .get_ptr_mut(socket.sock)
         .map(|state| unsafe { &mut *state })
+}
+
+#[inline(always)]
+fn opened(joined: u16, sock: u64, state: &ConnState) {
+    let upstream = if state.flags & CONN_UPSTREAM != 0 {
+        FLAG_UPSTREAM
+    } else {
+        0
+    };
+    announce(
+        EventKind::ConnOpen,
+        joined | upstream,
+        sock,
+        state,
+        0,
+        Wake::Batched,
+    );
 }
 
 /// Sends a [`ConnEvent`]; `ids` names the process when it is not the current one.

@@ -52,8 +52,10 @@ fn tid() -> u32 {
 #[inline(always)]
 pub fn id(object: u64) -> Option<TlsId> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: only the presence is looked at.
-    unsafe { PROCESSES.get(pid) }?;
+    let flags = PROCESSES.get_ptr_mut(pid)?;
+    // The probes are in the file, so they may fire before userspace knows that this process has mapped it.
+    // SAFETY: map values stay readable while the program runs; a flag that another CPU sets meanwhile may be lost.
+    unsafe { *flags |= PROCESS_TLS };
     Some(TlsId {
         object,
         pid,

@@ -120,8 +120,11 @@ impl Open {
             End::Aborted => BodyState::Aborted,
             End::Partial => BodyState::Gap,
         };
+        let number = self.finished.number;
+        self.finished.number.1 = number.1.saturating_add(1);
         Finished {
             call: ended.call,
+            number,
             request: self.traffic.side(false).take(BodyState::Complete),
             response: self.traffic.side(true).take(state),
             start_ns: ended.start_ns,

@@ -69,7 +69,7 @@ fn session() -> Exchanges {
         version: HttpVersion::Http11,
         headers: Headers::default(),
     };
-    let finished = Finished::begin(&head, 1, &hasher());
+    let finished = Finished::begin(0, &head, 1, &hasher());
     let open = Open {
         decoder: Box::new(Session::default()),
         finished,
