@@ -14,6 +14,7 @@ pub mod sse;
 mod websocket;
 
 pub use connection::Connection;
+pub use h2::hpack;
 
 /// Where a reader's events go.
 type Sink<'s> = &'s mut dyn FnMut(HttpEvent<'_>);
