@@ -6,6 +6,8 @@
 pub mod chain;
 pub mod file;
 pub mod keys;
+pub mod merkle;
+pub mod note;
 pub mod verify;
 
 use crate::limits;

@@ -58,3 +58,5 @@ pub fn cut(text: &str) -> String {
 }
 /// Signed lines that wait in memory while the log's file takes none (disk full, read-only).
 pub const UNWRITTEN_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of a signed note with all its signatures.
+pub const NOTE_BYTES: usize = 64 * 1024;

@@ -16,8 +16,18 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Signature type of Ed25519 in C2SP signed notes.
-const ED25519: u8 = 1;
+/// What a key signs in C2SP signed notes: the text itself, or the text with a time (tlog-cosignature).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Kind {
+    Ed25519 = 1,
+    Cosignature = 4,
+}
+
+/// Whether a signed note can have a key of this name.
+pub fn is_key_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+}
 
 #[derive(Debug, Error)]
 pub enum KeyError {
@@ -61,13 +71,18 @@ impl LogKey {
         &self.name
     }
 
+    pub fn id(&self) -> [u8; 4] {
+        self.verifier().id()
+    }
+
     pub fn id_hex(&self) -> String {
-        hex(&key_id(&self.name, &self.key.verifying_key()))
+        hex(&self.id())
     }
 
     pub fn verifier(&self) -> Verifier {
         Verifier {
             name: self.name.clone(),
+            kind: Kind::Ed25519,
             key: self.key.verifying_key(),
         }
     }
@@ -81,12 +96,45 @@ impl LogKey {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verifier {
     pub name: String,
+    pub kind: Kind,
     key: VerifyingKey,
 }
 
 impl Verifier {
+    /// SHA-256(name || 0x0A || type || key), the first 4 bytes.
+    pub fn id(&self) -> [u8; 4] {
+        let digest = Sha256::new()
+            .chain_update(&self.name)
+            .chain_update([b'\n', self.kind as u8])
+            .chain_update(self.key.as_bytes())
+            .finalize();
+        [digest[0], digest[1], digest[2], digest[3]]
+    }
+
     pub fn id_hex(&self) -> String {
-        hex(&key_id(&self.name, &self.key))
+        hex(&self.id())
+    }
+
+    /// The same key as one that signs with a time.
+    pub fn cosigner(mut self) -> Self {
+        self.kind = Kind::Cosignature;
+        self
+    }
+
+    /// Checks a signature of a note: the POSIX seconds of a cosignature, 0 for a plain one; None when it is not this key's.
+    pub fn verify_note(&self, text: &str, signature: &[u8]) -> Option<u64> {
+        match self.kind {
+            Kind::Ed25519 => self
+                .verify(text.as_bytes(), signature.try_into().ok()?)
+                .then_some(0),
+            Kind::Cosignature => {
+                let (time, signature) = signature.split_first_chunk::<8>()?;
+                let time = u64::from_be_bytes(*time);
+                let message = cosigned(text, time);
+                self.verify(message.as_bytes(), signature.try_into().ok()?)
+                    .then_some(time)
+            }
+        }
     }
 
     /// Whether `signature` is this key's over `message`.
@@ -105,15 +153,18 @@ impl Verifier {
             return Err(wrong());
         };
         let bytes = STANDARD.decode(encoded).map_err(|_| wrong())?;
-        let Some((&ED25519, key)) = bytes.split_first() else {
-            return Err(wrong());
+        let (kind, key) = match bytes.split_first() {
+            Some((1, key)) => (Kind::Ed25519, key),
+            Some((4, key)) => (Kind::Cosignature, key),
+            _ => return Err(wrong()),
         };
         let key: [u8; 32] = key.try_into().map_err(|_| wrong())?;
         let verifier = Self {
             name: name.into(),
+            kind,
             key: VerifyingKey::from_bytes(&key).map_err(|_| wrong())?,
         };
-        if verifier.id_hex() == id {
+        if is_key_name(name) && verifier.id_hex() == id {
             Ok(verifier)
         } else {
             Err(wrong())
@@ -123,19 +174,14 @@ impl Verifier {
 
 impl std::fmt::Display for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let encoded = STANDARD.encode([&[ED25519], self.key.as_bytes().as_slice()].concat());
+        let encoded = STANDARD.encode([&[self.kind as u8], self.key.as_bytes().as_slice()].concat());
         write!(f, "{}+{}+{encoded}", self.name, self.id_hex())
     }
 }
 
-/// SHA-256(name || 0x0A || type || key), the first 4 bytes.
-fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
-    let digest = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', ED25519])
-        .chain_update(key.as_bytes())
-        .finalize();
-    [digest[0], digest[1], digest[2], digest[3]]
+/// What a cosigner signs (C2SP tlog-cosignature).
+pub fn cosigned(text: &str, time: u64) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
 }
 
 /// What a key directory holds.
