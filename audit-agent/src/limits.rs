@@ -60,3 +60,5 @@ pub fn cut(text: &str) -> String {
 pub const UNWRITTEN_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a signed note with all its signatures.
 pub const NOTE_BYTES: usize = 64 * 1024;
+/// Epochs that the stored secret may be behind the log's last line.
+pub const EPOCHS_BEHIND: u64 = 100_000;

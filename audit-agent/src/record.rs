@@ -24,6 +24,7 @@ pub enum Body {
     Heartbeat(Heartbeat),
     AgentStart(AgentStart),
     AgentStop(AgentStop),
+    Epoch(Epoch),
     Recovery(Recovery),
     Model(Model),
 }
@@ -74,6 +75,14 @@ pub struct AgentStart {
 pub struct AgentStop {
     pub counters: BTreeMap<String, u64>,
     pub reason: String,
+}
+
+/// The key of this epoch names the key of the next one, and is erased.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Epoch {
+    pub next_epoch: u64,
+    /// As a C2SP verifier key.
+    pub next_key: String,
 }
 
 /// The log's end was not whole when the agent opened it.

@@ -111,7 +111,7 @@ impl Run {
             recorder.flush()?;
         }
         match &mut self.ledger {
-            Some(ledger) => ledger.commit(clock::unix_ns()).map(drop).map_err(Into::into),
+            Some(ledger) => ledger.close(clock::unix_ns()).map_err(Into::into),
             None => Ok(()),
         }
     }
@@ -206,12 +206,9 @@ impl Run {
     fn output(&mut self, output: Output) {
         let failed = match output {
             Output::Record { body, unix_ns } => {
-                let line = self
-                    .ledger
-                    .as_mut()
-                    .and_then(|ledger| ledger.submit(&body, unix_ns));
-                if let Some(line) = line {
-                    self.sink.line(&line.bytes);
+                if let Some(ledger) = &mut self.ledger {
+                    let lines = ledger.submit(&body, unix_ns);
+                    lines.iter().for_each(|line| self.sink.line(&line.bytes));
                 }
                 None
             }
@@ -399,13 +396,11 @@ impl Run {
     fn commit(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
         match ledger.commit(clock::unix_ns()) {
-            Ok(line) => {
+            Ok(lines) => {
                 if std::mem::take(&mut self.edge.log_failed) {
                     info!("the log takes lines again");
                 }
-                if let Some(line) = line {
-                    self.sink.line(&line.bytes);
-                }
+                lines.iter().for_each(|line| self.sink.line(&line.bytes));
             }
             Err(problem) if !self.edge.log_failed => {
                 self.edge.log_failed = true;

@@ -2,7 +2,7 @@
 
 use crate::usage::{self, Memory};
 use anyhow::{Context, Result};
-use audit_tests::agent::{Agent, Options};
+use audit_tests::agent::{Agent, Options, segments};
 use audit_tests::process::Guard;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
@@ -158,14 +158,16 @@ struct Capture {
 /// Whole and partial inference records, and declared losses, of a log.
 fn count(log: &Path) -> Result<(u64, u64, u64)> {
     let (mut recorded, mut partial, mut lost) = (0, 0, 0);
-    let file = File::open(log).with_context(|| format!("opening {log:?}"))?;
-    for line in BufReader::new(file).lines() {
-        let line: Line = serde_json::from_str(&line?)?;
-        match (line.record_type.as_str(), line.capture) {
-            ("inference", Some(capture)) if capture.state == "complete" => recorded += 1,
-            ("inference", _) => partial += 1,
-            ("gap", _) => lost += line.lost.values().sum::<u64>(),
-            _ => {}
+    for segment in segments(log)? {
+        let file = File::open(&segment).with_context(|| format!("opening {segment:?}"))?;
+        for line in BufReader::new(file).lines() {
+            let line: Line = serde_json::from_str(&line?)?;
+            match (line.record_type.as_str(), line.capture) {
+                ("inference", Some(capture)) if capture.state == "complete" => recorded += 1,
+                ("inference", _) => partial += 1,
+                ("gap", _) => lost += line.lost.values().sum::<u64>(),
+                _ => {}
+            }
         }
     }
     Ok((recorded, partial, lost))

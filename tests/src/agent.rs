@@ -113,9 +113,9 @@ impl Agent {
         copy(&self.stderr).join("\n")
     }
 
-    /// The signed log.
+    /// The directory of the signed log.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("log/audit.jsonl")
+        self.dir.join("log")
     }
 
     /// The public key of the log.
@@ -170,10 +170,30 @@ impl Agent {
     /// Ends the agent and gives every record of its log.
     pub fn stop(&mut self) -> Result<Vec<Value>> {
         self.terminate()?;
-        let text =
-            std::fs::read_to_string(self.log()).with_context(|| format!("reading {:?}", self.log()))?;
-        text.lines().map(parse).collect()
+        records(&self.log())
     }
+}
+
+/// Every record of the log in `dir`, from all of its segments.
+pub fn records(dir: &Path) -> Result<Vec<Value>> {
+    let mut records = Vec::new();
+    for path in segments(dir)? {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path:?}"))?;
+        for line in text.lines() {
+            records.push(parse(line)?);
+        }
+    }
+    Ok(records)
+}
+
+/// The files of lines of the log in `dir`, in order.
+pub fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir.join("records")).with_context(|| format!("reading {dir:?}"))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn parse(line: &str) -> Result<Value> {

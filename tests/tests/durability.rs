@@ -49,11 +49,7 @@ fn recorded(agent: &mut Agent, server: &LlamaServer, count: usize) -> Result<()>
 }
 
 fn verify(dir: &Path) -> Result<String> {
-    let arguments: [PathBuf; 3] = [
-        dir.join("log/audit.jsonl"),
-        "--key".into(),
-        dir.join("keys/log.pub"),
-    ];
+    let arguments: [PathBuf; 3] = [dir.join("log"), "--key".into(), dir.join("keys/log.pub")];
     TestCommand::new(dir)?.args(["verify"]).args(arguments).stdout()
 }
 

@@ -4,6 +4,7 @@
 
 use audit_agent::capture::file::Reader;
 use audit_agent::ledger::chain::Chain;
+use audit_agent::ledger::epoch::Epochs;
 use audit_agent::ledger::keys::LogKey;
 use audit_agent::ledger::verify::LogCheck;
 use audit_agent::pipeline::{Options, Output, Pipeline};
@@ -27,18 +28,19 @@ fn replay(capture: &[u8]) -> Vec<Vec<u8>> {
         heartbeat_ns: 60_000_000_000,
         verifier_key: key().verifier().to_string(),
     });
-    let mut chain = Chain::new(key());
+    let epochs = Epochs::new("test.example/log", 1, [5; 32].into());
+    let mut chain = Chain::new(key(), epochs);
     let mut reader = Reader::new(capture).expect("a capture file");
     let (mut outputs, mut lines) = (Vec::new(), Vec::new());
     while let Some(input) = reader.next_input().expect("an intact capture") {
         pipeline.feed(input, &mut outputs);
         for output in outputs.drain(..) {
             if let Output::Record { body, unix_ns } = output {
-                lines.push(chain.sign(&body, unix_ns).bytes);
+                chain.sign(&body, unix_ns, &mut lines);
             }
         }
     }
-    lines
+    lines.into_iter().map(|line| line.bytes).collect()
 }
 
 fn capture() -> Vec<u8> {

@@ -22,6 +22,7 @@ pub fn line(record: &Value) -> String {
             text(&record["file"], "sha256")
         ),
         "heartbeat" => format!("ALIVE  {}", record["counters"]),
+        "epoch" => format!("EPOCH  {} begins", record["next_epoch"]),
         "agent_start" => format!(
             "START  audit-agent {} on {}",
             text(record, "agent_version"),

@@ -81,9 +81,9 @@ fn replay(
         hasher: Hasher::new(keys.hash, config.algorithm()),
         heartbeat_ns: config.log.heartbeat_s.saturating_mul(1_000_000_000),
     });
-    let mut chain = Chain::new(keys.log);
+    let mut chain = Chain::new(keys.log, keys.epochs);
     let mut reader = Reader::new(Cursor::new(capture))?;
-    let mut outputs = Vec::new();
+    let (mut outputs, mut lines) = (Vec::new(), Vec::new());
     while let Some(input) = reader.next_input()? {
         totals.events += 1;
         if let Input::Kernel(event) = &input
@@ -95,7 +95,9 @@ fn replay(
         for output in outputs.drain(..) {
             if let Output::Record { body, unix_ns } = output {
                 totals.records += 1;
-                sink.line(&chain.sign(&body, unix_ns).bytes);
+                chain.sign(&body, unix_ns, &mut lines);
+                lines.drain(..).for_each(|line| sink.line(&line.bytes));
+                chain.take_full();
             }
         }
     }

@@ -101,11 +101,11 @@ fn start(
     let pipeline = Pipeline::new(Options {
         filter: config.filter.clone(),
         verifier_key: keys.log.verifier().to_string(),
-        hasher: Hasher::new(keys.hash, config.algorithm()),
+        hasher: Hasher::new(keys.hash.clone(), config.algorithm()),
         heartbeat_ns: config.log.heartbeat_s.saturating_mul(1_000_000_000),
     });
     let opened = log
-        .then(|| Ledger::open(&place.dir.join("log"), keys.log, clock::unix_ns()))
+        .then(|| Ledger::open(&place.dir.join("log"), keys, clock::unix_ns()))
         .transpose()?;
     let kernel = Kernel::load(config.capture.ring_buffer_mib << 20, config.capture.path)?;
     let mut run = Run::new(kernel, pipeline, sink, signals);

@@ -1,19 +1,21 @@
 //! `audit-agent verify`: checks a log with its public key alone.
 
+use crate::ledger::disk::DirDisk;
 use crate::ledger::keys::Verifier;
+use crate::ledger::store::{segment, segments};
 use crate::ledger::verify::{LogCheck, Report};
 use crate::limits;
 use anyhow::Context;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Exit status: 0 intact (declared gaps are listed), 1 tampered, 2 unreadable, 3 the last line is torn.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The log, as the agent wrote it
-    file: PathBuf,
+    /// The log's directory, or a file of its lines from the first on
+    log: PathBuf,
     /// The log's public key: the text of keys/log.pub, or a file that holds it
     #[arg(long)]
     key: String,
@@ -24,9 +26,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let verifier = verifier(&args.key)?;
-    let file =
-        File::open(&args.file).with_context(|| format!("cannot read the log {}", args.file.display()))?;
-    let report = check(BufReader::with_capacity(1 << 20, file), verifier)?;
+    let report = check(BufReader::with_capacity(1 << 20, open(&args.log)?), verifier)?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -37,6 +37,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Report { torn: true, .. } => ExitCode::from(3),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// A file, or the segments of a directory one behind the other.
+fn open(log: &Path) -> anyhow::Result<Box<dyn Read>> {
+    let cannot = || format!("cannot read the log {}", log.display());
+    if !log.is_dir() {
+        return Ok(Box::new(File::open(log).with_context(cannot)?));
+    }
+    let mut whole: Box<dyn Read> = Box::new(std::io::empty());
+    for first in segments(&DirDisk::new(log)).with_context(cannot)? {
+        let file = File::open(log.join(segment(first))).with_context(cannot)?;
+        whole = Box::new(whole.chain(file));
+    }
+    Ok(whole)
 }
 
 fn verifier(key: &str) -> anyhow::Result<Verifier> {

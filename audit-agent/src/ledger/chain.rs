@@ -1,12 +1,18 @@
-//! Gives records their place: number, hash of the line before, signature.
+//! Gives records their place: number, hash of the line before, signature, leaf of the tree.
 //!
-//! In: a body and its time. Out: one canonical JSON line (RFC 8785). Never: a clock, randomness, IO: the same bodies with
-//! the same key give the same bytes.
+//! In: a body and its time. Out: one canonical JSON line (RFC 8785), before it the hand-over to a new key where one is
+//! due; checkpoints. Never: a clock, randomness, IO: the same bodies with the same keys give the same bytes.
 
+use super::epoch::{self, Epochs};
 use super::keys::LogKey;
+use super::merkle::leaf;
+use super::merkle::proof::Head;
+use super::merkle::tile::Tile;
+use super::merkle::tree::Tree;
+use super::note::{Checkpoint, Note};
 use crate::limits;
 use crate::record::hash::hex;
-use crate::record::{Body, SCHEMA, rfc3339};
+use crate::record::{Body, Epoch, SCHEMA, rfc3339};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -25,54 +31,149 @@ pub struct Line {
     pub bytes: Vec<u8>,
 }
 
+/// Where the next line goes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub seq: u64,
+    /// SHA-256 of the line before.
+    pub prev: [u8; 32],
+    pub tree: Tree,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            seq: 0,
+            prev: GENESIS,
+            tree: Tree::default(),
+        }
+    }
+}
+
+/// Signs lines with the key of the epoch and checkpoints with the key of the log.
 #[derive(Debug)]
 pub struct Chain {
+    log: LogKey,
+    epochs: Epochs,
+    /// The key of this epoch.
     key: LogKey,
-    seq: u64,
-    prev: [u8; 32],
+    place: Place,
+    /// Tiles that were filled and not taken yet.
+    full: Vec<Tile>,
+    /// Of this epoch, since this chain began.
+    records: u64,
+    since_ns: Option<u64>,
 }
 
 impl Chain {
-    pub fn new(key: LogKey) -> Self {
-        Self::resume(key, 0, GENESIS)
+    pub fn new(log: LogKey, epochs: Epochs) -> Self {
+        Self::resume(log, epochs, Place::default())
     }
 
-    /// Goes on behind a line whose SHA-256 is `prev`.
-    pub fn resume(key: LogKey, seq: u64, prev: [u8; 32]) -> Self {
-        Self { key, seq, prev }
+    /// Goes on at `place`, in the epoch of `epochs`.
+    pub fn resume(log: LogKey, epochs: Epochs, place: Place) -> Self {
+        let key = epochs.key();
+        Self {
+            log,
+            epochs,
+            key,
+            place,
+            full: Vec::new(),
+            records: 0,
+            since_ns: None,
+        }
     }
 
-    /// The next line of the log.
-    pub fn sign(&mut self, body: &Body, unix_ns: u64) -> Line {
-        let mut record = self.envelope(body, unix_ns);
+    /// The number of the next line.
+    pub fn seq(&self) -> u64 {
+        self.place.seq
+    }
+
+    /// The epoch that the next record is signed in.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// The tiles that were filled since the last call.
+    pub fn take_full(&mut self) -> Vec<Tile> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// The log's signature over every line so far. Only for lines that are durable.
+    pub fn checkpoint(&self) -> Note {
+        let head = Head {
+            size: self.place.seq,
+            root: self.place.tree.root(),
+        };
+        let origin = self.log.name().to_owned();
+        Checkpoint { origin, head }.note(&self.log)
+    }
+
+    /// The next line of the log, behind the hand-over to a new key where one is due.
+    pub fn sign(&mut self, body: &Body, unix_ns: u64, out: &mut Vec<Line>) {
+        if self.place.seq == 0 {
+            out.push(self.line(&hand_over(&self.epochs, &self.key), unix_ns, Signer::Log));
+        } else if self.is_over(unix_ns) {
+            let next = self.epochs.following();
+            let key = next.key();
+            out.push(self.line(&hand_over(&next, &key), unix_ns, Signer::Epoch));
+            // The old secret and its key are erased as they are dropped here.
+            (self.epochs, self.key) = (next, key);
+            (self.records, self.since_ns) = (0, None);
+        }
+        self.since_ns.get_or_insert(unix_ns);
+        self.records += 1;
+        out.push(self.line(body, unix_ns, Signer::Epoch));
+    }
+
+    /// Whether this epoch has had its records or its time. A clock that was set back ends it too.
+    fn is_over(&self, unix_ns: u64) -> bool {
+        let since = self.since_ns.unwrap_or(unix_ns);
+        self.records >= epoch::RECORDS || unix_ns.abs_diff(since) >= epoch::NANOS
+    }
+
+    fn line(&mut self, body: &Body, unix_ns: u64, signer: Signer) -> Line {
+        let mut record = self.envelope(body, unix_ns, signer);
         let mut bytes = encode(&record);
         if bytes.len() > limits::RECORD_BYTES {
             shrink(&mut record);
             bytes = encode(&record);
         }
-        let signature = self.key.sign(&[SIGNING_CONTEXT, &bytes].concat());
+        let message = [SIGNING_CONTEXT, &bytes].concat();
+        let signature = match signer {
+            Signer::Log => self.log.sign(&message),
+            Signer::Epoch => self.key.sign(&message),
+        };
         record.insert("signature".into(), Value::from(STANDARD.encode(signature)));
         let bytes = encode(&record);
-        let line = Line { seq: self.seq, bytes };
-        self.prev = Sha256::digest(&line.bytes).into();
-        self.seq += 1;
+        let line = Line {
+            seq: self.place.seq,
+            bytes,
+        };
+        self.place.prev = Sha256::digest(&line.bytes).into();
+        self.place.tree.push(leaf(&line.bytes), &mut self.full);
+        self.place.seq += 1;
         line
     }
 
-    fn envelope(&self, body: &Body, unix_ns: u64) -> Map<String, Value> {
+    fn envelope(&self, body: &Body, unix_ns: u64, signer: Signer) -> Map<String, Value> {
         let mut record = match serde_json::to_value(body) {
             Ok(Value::Object(record)) => record,
             // A body is a struct with string keys: it always becomes an object.
             _ => Map::new(),
         };
+        let (epoch, key_id) = match signer {
+            Signer::Log => (0, self.log.id_hex()),
+            Signer::Epoch => (self.epochs.number(), self.key.id_hex()),
+        };
         let mut set = |name: &str, value: Value| record.insert(name.into(), value);
-        set("epoch", Value::from(0));
-        set("key_id", Value::from(self.key.id_hex()));
-        set("log_id", Value::from(self.key.name()));
-        set("prev", Value::from(hex(&self.prev)));
+        set("epoch", Value::from(epoch));
+        set("key_id", Value::from(key_id));
+        set("log_id", Value::from(self.log.name()));
+        set("prev", Value::from(hex(&self.place.prev)));
         set("record_id", Value::from(self.record_id(unix_ns)));
         set("schema", Value::from(SCHEMA));
-        set("seq", Value::from(self.seq));
+        set("seq", Value::from(self.place.seq));
         set("time", Value::from(rfc3339(unix_ns)));
         record
     }
@@ -80,10 +181,10 @@ impl Chain {
     /// A UUID version 7 (RFC 9562) whose random part is derived, so that a replay gives the same one.
     fn record_id(&self, unix_ns: u64) -> String {
         let digest = Sha256::new()
-            .chain_update(self.key.name())
+            .chain_update(self.log.name())
             .chain_update(b"\n")
-            .chain_update(self.seq.to_be_bytes())
-            .chain_update(self.prev)
+            .chain_update(self.place.seq.to_be_bytes())
+            .chain_update(self.place.prev)
             .finalize();
         let mut id = [0; 16];
         let millis = (unix_ns / 1_000_000).to_be_bytes();
@@ -101,6 +202,21 @@ impl Chain {
             &text[20..]
         )
     }
+}
+
+/// Which key signs a line: the log's only the first.
+#[derive(Clone, Copy, Debug)]
+enum Signer {
+    Log,
+    Epoch,
+}
+
+/// The record that names the key of the next epoch.
+fn hand_over(next: &Epochs, key: &LogKey) -> Body {
+    Body::Epoch(Epoch {
+        next_epoch: next.number(),
+        next_key: key.verifier().to_string(),
+    })
 }
 
 /// RFC 8785 bytes: the map is sorted, keys are ASCII and numbers whole, so the plain encoder's output is canonical.

@@ -1,9 +1,11 @@
 //! The keys of a log: what signs, what hashes, and what everybody may know.
 //!
-//! In: a directory that only the agent may read. Out: [`LogKey`], [`Verifier`], the hash key. Keys are made at first
-//! start, with mode 0600, and never shown. The public key is written beside them as a C2SP verifier key
+//! In: a directory that only the agent may read. Out: [`LogKey`], [`Verifier`], the epoch's secret, the hash key. Keys are
+//! made at first start, with mode 0600, and never shown. The public key is written beside them as a C2SP verifier key
 //! (`<name>+<key id>+<base64>`, signed-note.md).
 
+use super::disk::DirDisk;
+use super::epoch::{self, Epochs};
 use crate::record::hash::hex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -179,6 +181,9 @@ impl std::fmt::Display for Verifier {
     }
 }
 
+/// Name of the systemd credential that holds the log key's 32 bytes (`LoadCredentialEncrypted=` seals it to a TPM).
+pub const CREDENTIAL: &str = "audit-agent.log-key";
+
 /// What a cosigner signs (C2SP tlog-cosignature).
 pub fn cosigned(text: &str, time: u64) -> String {
     format!("cosignature/v1\ntime {time}\n{text}")
@@ -189,6 +194,9 @@ pub fn cosigned(text: &str, time: u64) -> String {
 pub struct Keys {
     pub log: LogKey,
     pub hash: Zeroizing<[u8; 32]>,
+    pub epochs: Epochs,
+    /// Where the secrets of later epochs go.
+    pub disk: DirDisk,
 }
 
 impl Keys {
@@ -203,7 +211,7 @@ impl Keys {
             .mode(0o700)
             .create(dir)
             .map_err(|source| at(dir, source))?;
-        let seed = secret(&dir.join("log.key"))?;
+        let seed = log_secret(dir)?;
         let hash = secret(&dir.join("hash.key"))?;
         let public = dir.join("log.pub");
         let name = match std::fs::read_to_string(&public) {
@@ -215,8 +223,35 @@ impl Keys {
             let text = format!("{}\n", log.verifier());
             std::fs::write(&public, text).map_err(|source| at(&public, source))?;
         }
-        Ok(Self { log, hash })
+        let mut disk = DirDisk::secret(dir);
+        let epochs = first_epoch(&mut disk, &name).map_err(|source| at(dir, source))?;
+        Ok(Self {
+            log,
+            hash,
+            epochs,
+            disk,
+        })
     }
+}
+
+/// The log key as a systemd credential where the unit gives one, else the file of the key directory.
+fn log_secret(dir: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(CREDENTIAL));
+    match credential.filter(|path| path.exists()) {
+        Some(path) => read(&path),
+        None => secret(&dir.join("log.key")),
+    }
+}
+
+fn first_epoch(disk: &mut DirDisk, origin: &str) -> io::Result<Epochs> {
+    if let Some(epochs) = epoch::file::load(disk, origin)? {
+        return Ok(epochs);
+    }
+    let mut secret = Zeroizing::new([0; 32]);
+    File::open("/dev/urandom")?.read_exact(secret.as_mut())?;
+    let epochs = Epochs::new(origin, 1, secret);
+    epoch::file::store(disk, &epochs)?;
+    Ok(epochs)
 }
 
 /// A file of 32 secret bytes, made when it is not there.

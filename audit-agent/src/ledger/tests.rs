@@ -10,6 +10,14 @@ fn key() -> LogKey {
     LogKey::new("test.example/log", &[7; 32])
 }
 
+fn epochs() -> Epochs {
+    Epochs::new("test.example/log", 1, [5; 32].into())
+}
+
+fn chain() -> Chain {
+    Chain::new(key(), epochs())
+}
+
 fn bodies(count: usize) -> Vec<Body> {
     (0..count)
         .map(|number| match number % 3 {
@@ -28,12 +36,13 @@ fn bodies(count: usize) -> Vec<Body> {
         .collect()
 }
 
+/// `count` lines; the first hands over to the first epoch's key.
 fn log(count: usize) -> Vec<Vec<u8>> {
-    let mut chain = Chain::new(key());
-    bodies(count)
+    let (mut chain, mut lines) = (chain(), Vec::new());
+    bodies(count - 1)
         .iter()
-        .map(|body| chain.sign(body, NOW).bytes)
-        .collect()
+        .for_each(|body| chain.sign(body, NOW, &mut lines));
+    lines.into_iter().map(|line| line.bytes).collect()
 }
 
 fn check(lines: &[Vec<u8>]) -> Report {
@@ -46,8 +55,8 @@ fn check(lines: &[Vec<u8>]) -> Report {
 
 #[test]
 fn an_intact_log_passes_with_its_gaps_listed() {
-    let report = check(&log(9));
-    assert_eq!((report.fault, report.records), (None, 9));
+    let report = check(&log(10));
+    assert_eq!((report.fault, report.records), (None, 10));
     assert_eq!(report.gaps, BTreeMap::from([("ring_buffer".into(), 3)]));
 }
 
@@ -87,13 +96,13 @@ fn removed_repeated_and_swapped_lines_are_named() {
 #[test]
 fn another_key_is_another_log() {
     let mut check = LogCheck::new(LogKey::new("test.example/log", &[8; 32]).verifier());
-    check.line(&log(1)[0]);
+    check.line(&log(2)[0]);
     assert_eq!(check.finish().fault.unwrap().reason, "of another log or key");
 }
 
 #[test]
 fn spaces_and_duplicate_keys_are_not_canonical() {
-    let line = String::from_utf8(log(1).remove(0)).unwrap();
+    let line = String::from_utf8(log(2).remove(0)).unwrap();
     for changed in [
         line.replace("\"epoch\":0", "\"epoch\": 0"),
         line.replace("\"epoch\":0", "\"epoch\":0,\"epoch\":0"),
@@ -111,7 +120,9 @@ fn an_oversized_record_is_shrunk_and_says_so() {
         effective_params: (0..2000).map(|n| (format!("p{n}"), "x".repeat(100))).collect(),
         ..Default::default()
     };
-    let line = Chain::new(key()).sign(&Body::Inference(Box::new(inference)), NOW);
+    let mut lines = Vec::new();
+    chain().sign(&Body::Inference(Box::new(inference)), NOW, &mut lines);
+    let line = lines.remove(1);
     assert!(line.bytes.len() < limits::RECORD_BYTES);
     assert!(String::from_utf8(line.bytes).unwrap().contains("record_over_cap"));
 }
@@ -126,22 +137,33 @@ fn verifier_keys_are_read_back() {
     );
 }
 
+/// The keys that `dir` has, which outlive the log beside them.
+fn keys_in(dir: &Path) -> Keys {
+    Keys::load_or_create(&dir.join("keys"), "test.example/log").unwrap()
+}
+
+fn open(dir: &Path) -> Result<(Ledger, Vec<Line>), LogError> {
+    Ledger::open(&dir.join("log"), keys_in(dir), NOW)
+}
+
+fn segment_path(dir: &Path) -> PathBuf {
+    dir.join("log").join(store::segment(0))
+}
+
 fn write_log(dir: &Path, stop: bool) -> Vec<u8> {
-    let (mut ledger, _) = Ledger::open(dir, key(), NOW).unwrap();
+    let (mut ledger, _) = open(dir).unwrap();
     for body in bodies(4) {
-        ledger.submit(&body, NOW).unwrap();
+        assert!(!ledger.submit(&body, NOW).is_empty());
     }
     if stop {
-        ledger
-            .submit(&Body::AgentStop(AgentStop::default()), NOW)
-            .unwrap();
+        ledger.submit(&Body::AgentStop(AgentStop::default()), NOW);
     }
-    ledger.commit(NOW).unwrap();
-    fs::read(dir.join(file::FILE_NAME)).unwrap()
+    ledger.settle().unwrap();
+    fs::read(segment_path(dir)).unwrap()
 }
 
 fn lines_of(dir: &Path) -> Vec<Vec<u8>> {
-    let bytes = fs::read(dir.join(file::FILE_NAME)).unwrap();
+    let bytes = fs::read(segment_path(dir)).unwrap();
     bytes
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -149,37 +171,39 @@ fn lines_of(dir: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
+fn check_dir(dir: &Path) -> Report {
+    let mut check = LogCheck::new(keys_in(dir).log.verifier());
+    for line in lines_of(dir) {
+        check.line(&line);
+    }
+    check.finish()
+}
+
 #[test]
 fn goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), true);
-    let (mut ledger, first) = Ledger::open(dir.path(), key(), NOW).unwrap();
+    let (mut ledger, first) = open(dir.path()).unwrap();
     assert!(first.is_empty(), "a clean stop needs no word");
-    assert_eq!(ledger.submit(&bodies(1)[0], NOW).unwrap().seq, 5);
+    assert_eq!(ledger.submit(&bodies(1)[0], NOW)[0].seq, 6);
     ledger.commit(NOW).unwrap();
-    assert_eq!(check(&lines_of(dir.path())).fault, None);
+    assert_eq!(check_dir(dir.path()).fault, None);
 }
 
 #[test]
 fn a_file_cut_anywhere_continues_with_a_signed_word() {
     let dir = tempfile::tempdir().unwrap();
     let whole = write_log(dir.path(), false);
-    let two_lines = whole
-        .iter()
-        .rev()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'\n')
-        .nth(2)
-        .unwrap()
-        .0;
-    for keep in whole.len() - two_lines..=whole.len() {
-        fs::write(dir.path().join(file::FILE_NAME), &whole[..keep]).unwrap();
-        let (mut ledger, first) = Ledger::open(dir.path(), key(), NOW).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+    for keep in ends[ends.len() - 3]..=whole.len() {
+        fs::write(segment_path(dir.path()), &whole[..keep]).unwrap();
+        let _ = fs::remove_file(dir.path().join("log/checkpoint"));
+        let (mut ledger, first) = open(dir.path()).unwrap();
         ledger.commit(NOW).unwrap();
         drop(ledger);
         let torn = whole[..keep].last() != Some(&b'\n');
         assert_eq!(first.len(), if torn { 2 } else { 1 }, "cut at {keep}");
-        let report = check(&lines_of(dir.path()));
+        let report = check_dir(dir.path());
         assert_eq!(report.fault, None, "cut at {keep}");
         assert_eq!(
             (report.by_type.contains_key("recovery"), report.gaps["agent_down"]),
@@ -189,41 +213,91 @@ fn a_file_cut_anywhere_continues_with_a_signed_word() {
 }
 
 #[test]
+fn a_log_that_is_shorter_than_its_checkpoint_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), false);
+    let (mut ledger, _) = open(dir.path()).unwrap();
+    ledger.close(NOW).unwrap();
+    drop(ledger);
+    let lines = lines_of(dir.path());
+    let cut = [lines[..lines.len() - 1].join(&b'\n'), b"\n".to_vec()].concat();
+    fs::write(segment_path(dir.path()), &cut).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LogError::Damaged {
+                reason: RecoverError::Cut { signed: 6, found: 5 },
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read(segment_path(dir.path())).unwrap(),
+        cut,
+        "evidence is left alone"
+    );
+}
+
+#[test]
 fn two_agents_do_not_share_a_log() {
     let dir = tempfile::tempdir().unwrap();
-    let _first = Ledger::open(dir.path(), key(), NOW).unwrap();
-    assert!(matches!(
-        Ledger::open(dir.path(), key(), NOW),
-        Err(LogError::Locked(_))
-    ));
+    let _first = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(LogError::Locked(_))));
 }
 
 #[test]
 fn a_log_of_another_key_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let before = write_log(dir.path(), true);
-    let other = LogKey::new("test.example/log", &[9; 32]);
-    assert!(matches!(
-        Ledger::open(dir.path(), other, NOW),
-        Err(LogError::Foreign { .. })
-    ));
-    assert_eq!(fs::read(dir.path().join(file::FILE_NAME)).unwrap(), before);
+    fs::remove_dir_all(dir.path().join("keys")).unwrap();
+    assert!(matches!(open(dir.path()), Err(LogError::Foreign { .. })));
+    assert_eq!(fs::read(segment_path(dir.path())).unwrap(), before);
 }
 
 #[test]
 fn a_full_queue_refuses_and_says_how_many() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut ledger, _) = Ledger::open(dir.path(), key(), NOW).unwrap();
+    let (mut ledger, _) = open(dir.path()).unwrap();
     let body = &bodies(2)[1];
-    while ledger.submit(body, NOW).is_some() {}
-    assert!(ledger.submit(body, NOW).is_none());
-    let gap = ledger.commit(NOW).unwrap().expect("a gap record");
+    while !ledger.submit(body, NOW).is_empty() {}
+    assert!(ledger.submit(body, NOW).is_empty());
+    let gap = ledger.commit(NOW).unwrap().pop().expect("a gap record");
     assert!(
         String::from_utf8(gap.bytes)
             .unwrap()
             .contains("\"lost\":{\"records\":2}")
     );
-    assert_eq!(check(&lines_of(dir.path())).fault, None);
+    drop(ledger);
+    let (ledger, _) = open(dir.path()).unwrap();
+    assert!(ledger.chain.seq() > 2 * store::SEGMENT, "it went over segments");
+    assert_eq!(
+        ledger.chain.epochs().number(),
+        1 + (ledger.chain.seq() - 2) / (epoch::RECORDS + 1)
+    );
+}
+
+#[test]
+fn an_epoch_ends_after_its_records_and_after_its_time_and_leaves_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(dir.path()).unwrap();
+    ledger.submit(&bodies(1)[0], NOW);
+    ledger.commit(NOW).unwrap();
+    let secret = fs::read(dir.path().join("keys/epoch-1.key")).unwrap();
+    let lines = ledger.submit(&bodies(1)[0], NOW + epoch::NANOS);
+    assert_eq!(lines.len(), 2, "a hand-over and the record");
+    ledger.commit(NOW).unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path().join("keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(left.iter().any(|path| path.ends_with("epoch-2.key")), "{left:?}");
+    assert!(
+        left.iter().all(|path| fs::read(path).unwrap() != secret),
+        "{left:?}"
+    );
+    assert_eq!(check_dir(dir.path()).fault, None);
 }
 
 #[test]
@@ -231,15 +305,15 @@ fn keys_are_made_once_and_kept_from_others() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("keys");
-    let first = keys::Keys::load_or_create(&keys, "a.example/log").unwrap();
-    let again = keys::Keys::load_or_create(&keys, "other name").unwrap();
+    let first = Keys::load_or_create(&keys, "a.example/log").unwrap();
+    let again = Keys::load_or_create(&keys, "other name").unwrap();
     assert_eq!(first.log.verifier(), again.log.verifier());
-    assert_eq!(
-        fs::metadata(keys.join("log.key")).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    for name in ["log.key", "hash.key", "epoch-1.key"] {
+        let mode = fs::metadata(keys.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
     fs::set_permissions(keys.join("log.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let error = keys::Keys::load_or_create(&keys, "x").unwrap_err();
+    let error = Keys::load_or_create(&keys, "x").unwrap_err();
     assert!(error.to_string().contains("chmod 600"), "{error}");
 }
 

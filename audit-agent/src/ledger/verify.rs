@@ -4,7 +4,8 @@
 //! is not recomputed here; a panic, whatever the lines are.
 
 use super::chain::{GENESIS, SIGNING_CONTEXT, encode};
-use super::keys::Verifier;
+use super::epoch::key_name;
+use super::keys::{Kind, Verifier};
 use crate::record::SCHEMA;
 use crate::record::hash::hex;
 use base64::Engine;
@@ -32,6 +33,10 @@ pub enum LineError {
     Sequence { expected: u64, found: u64 },
     #[error("does not follow the line before it")]
     Chain,
+    #[error("signed in epoch {found}, and the epoch is {expected}")]
+    Epoch { expected: u64, found: u64 },
+    #[error("hands over to a key that is not the next epoch's")]
+    HandOver,
 }
 
 /// A line that is well formed and signed; its place is not judged.
@@ -43,10 +48,32 @@ pub struct Checked {
     pub time: String,
     /// Only for gap records: where.
     pub gap: Option<String>,
+    /// Only for epoch records: the next epoch and its key.
+    pub next: Option<(u64, Verifier)>,
+}
+
+/// Which key has to have signed a line.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Name of the log.
+    pub origin: String,
+    pub epoch: u64,
+    pub key: Verifier,
+}
+
+impl Signer {
+    /// Of the first line: the log's own key.
+    pub fn first(log: Verifier) -> Self {
+        Self {
+            origin: log.name.clone(),
+            epoch: 0,
+            key: log,
+        }
+    }
 }
 
 /// Checks form and signature of one line (without its line end).
-pub fn check_line(line: &[u8], verifier: &Verifier) -> Result<Checked, LineError> {
+pub fn check_line(line: &[u8], signer: &Signer) -> Result<Checked, LineError> {
     let mut record: Map<String, Value> = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
     // Duplicate keys, spaces, other escapes, floats and unsorted keys all come out different.
     if encode(&record) != line || record.values().any(has_float) {
@@ -57,29 +84,91 @@ pub fn check_line(line: &[u8], verifier: &Verifier) -> Result<Checked, LineError
         _ => None,
     };
     let signature: [u8; 64] = signature.ok_or(LineError::Member("signature"))?;
-    let text = |name: &'static str| match record.get(name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(LineError::Member(name)),
-    };
-    if text("schema")? != SCHEMA {
-        return Err(LineError::Member("schema"));
-    }
-    if text("log_id")? != verifier.name || text("key_id")? != verifier.id_hex() {
-        return Err(LineError::OtherLog);
-    }
-    if !verifier.verify(&[SIGNING_CONTEXT, &encode(&record)].concat(), &signature) {
+    check_signer(&record, signer)?;
+    if !signer
+        .key
+        .verify(&[SIGNING_CONTEXT, &encode(&record)].concat(), &signature)
+    {
         return Err(LineError::Signature);
     }
+    let record_type = text(&record, "record_type")?;
     Ok(Checked {
-        seq: record
-            .get("seq")
-            .and_then(Value::as_u64)
-            .ok_or(LineError::Member("seq"))?,
-        prev: text("prev")?,
-        time: text("time")?,
-        gap: text("where").ok(),
-        record_type: text("record_type")?,
+        seq: number(&record, "seq")?,
+        prev: text(&record, "prev")?,
+        time: text(&record, "time")?,
+        gap: text(&record, "where").ok(),
+        next: match record_type.as_str() {
+            "epoch" => Some(next_key(&record, signer)?),
+            _ => None,
+        },
+        record_type,
     })
+}
+
+/// What a line says of itself, believed by nobody.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Claim {
+    pub epoch: u64,
+    pub record_type: String,
+    pub time: String,
+    /// Of epoch records.
+    pub next: Option<(u64, String)>,
+}
+
+/// Reads a line without checking it.
+pub fn claim(line: &[u8]) -> Result<Claim, LineError> {
+    let record: Map<String, Value> = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
+    Ok(Claim {
+        epoch: number(&record, "epoch")?,
+        record_type: text(&record, "record_type")?,
+        time: text(&record, "time")?,
+        next: number(&record, "next_epoch")
+            .ok()
+            .zip(text(&record, "next_key").ok()),
+    })
+}
+
+fn check_signer(record: &Map<String, Value>, signer: &Signer) -> Result<(), LineError> {
+    if text(record, "schema")? != SCHEMA {
+        return Err(LineError::Member("schema"));
+    }
+    if text(record, "log_id")? != signer.origin {
+        return Err(LineError::OtherLog);
+    }
+    let (expected, found) = (signer.epoch, number(record, "epoch")?);
+    if found != expected {
+        return Err(LineError::Epoch { expected, found });
+    }
+    if text(record, "key_id")? != signer.key.id_hex() {
+        return Err(LineError::OtherLog);
+    }
+    Ok(())
+}
+
+/// The hand-over has to be to the very next epoch; only the first line may begin at another.
+fn next_key(record: &Map<String, Value>, signer: &Signer) -> Result<(u64, Verifier), LineError> {
+    let next = number(record, "next_epoch")?;
+    let key = Verifier::parse(&text(record, "next_key")?).map_err(|_| LineError::HandOver)?;
+    let follows = next == signer.epoch + 1 || signer.epoch == 0 && next > 0;
+    if follows && key.kind == Kind::Ed25519 && key.name == key_name(&signer.origin, next) {
+        Ok((next, key))
+    } else {
+        Err(LineError::HandOver)
+    }
+}
+
+fn text(record: &Map<String, Value>, name: &'static str) -> Result<String, LineError> {
+    match record.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        _ => Err(LineError::Member(name)),
+    }
+}
+
+fn number(record: &Map<String, Value>, name: &'static str) -> Result<u64, LineError> {
+    record
+        .get(name)
+        .and_then(Value::as_u64)
+        .ok_or(LineError::Member(name))
 }
 
 fn has_float(value: &Value) -> bool {
@@ -118,16 +207,23 @@ pub struct Report {
 /// Reads a log line by line; the first fault ends it.
 #[derive(Debug)]
 pub struct LogCheck {
-    verifier: Verifier,
+    signer: Signer,
+    seq: u64,
     prev: [u8; 32],
     report: Report,
 }
 
 impl LogCheck {
     pub fn new(verifier: Verifier) -> Self {
+        Self::from(Signer::first(verifier), 0, GENESIS)
+    }
+
+    /// Begins at line `seq`, which follows a line with SHA-256 `prev`.
+    pub fn from(signer: Signer, seq: u64, prev: [u8; 32]) -> Self {
         Self {
-            verifier,
-            prev: GENESIS,
+            signer,
+            seq,
+            prev,
             report: Report::default(),
         }
     }
@@ -140,14 +236,14 @@ impl LogCheck {
         match self.check(line) {
             Ok(checked) => {
                 self.prev = Sha256::digest(line).into();
+                self.seq += 1;
                 self.count(checked);
                 true
             }
             Err(reason) => {
-                let seq = self.report.records;
                 self.report.fault = Some(Fault {
-                    seq,
-                    line: seq + 1,
+                    seq: self.seq,
+                    line: self.report.records + 1,
                     reason: reason.to_string(),
                 });
                 false
@@ -156,8 +252,8 @@ impl LogCheck {
     }
 
     fn check(&self, line: &[u8]) -> Result<Checked, LineError> {
-        let checked = check_line(line, &self.verifier)?;
-        let expected = self.report.records;
+        let checked = check_line(line, &self.signer)?;
+        let expected = self.seq;
         if checked.seq != expected {
             return Err(LineError::Sequence {
                 expected,
@@ -167,10 +263,17 @@ impl LogCheck {
         if checked.prev != hex(&self.prev) {
             return Err(LineError::Chain);
         }
+        // Otherwise the log key could sign records long after the first.
+        if self.signer.epoch == 0 && checked.next.is_none() {
+            return Err(LineError::HandOver);
+        }
         Ok(checked)
     }
 
     fn count(&mut self, checked: Checked) {
+        if let Some((epoch, key)) = checked.next {
+            (self.signer.epoch, self.signer.key) = (epoch, key);
+        }
         self.report.records += 1;
         self.report.first_time.get_or_insert_with(|| checked.time.clone());
         self.report.last_time = Some(checked.time);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ledger::chain::Chain;
+use crate::ledger::epoch::Epochs;
 use crate::ledger::keys::LogKey;
 use inference::{Confidence, Inference, ProcessInfo, ToolCall, WeightsFile};
 use serde_json::Value;
@@ -41,10 +42,12 @@ fn records() -> Vec<Value> {
         Body::Recovery(Recovery::default()),
         Body::Model(Model::default()),
     ];
-    let mut chain = Chain::new(LogKey::new("test", &[1; 32]));
-    bodies
+    let epochs = Epochs::new("test", 1, [2; 32].into());
+    let (mut chain, mut lines) = (Chain::new(LogKey::new("test", &[1; 32]), epochs), Vec::new());
+    bodies.iter().for_each(|body| chain.sign(body, 5, &mut lines));
+    lines
         .iter()
-        .map(|body| serde_json::from_slice(&chain.sign(body, 5).bytes).unwrap())
+        .map(|line| serde_json::from_slice(&line.bytes).unwrap())
         .collect()
 }
 

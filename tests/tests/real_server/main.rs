@@ -3,8 +3,8 @@
 
 mod traffic;
 
-use anyhow::{Result, ensure};
-use audit_tests::agent::{Agent, Options};
+use anyhow::{Context, Result, ensure};
+use audit_tests::agent::{Agent, Options, segments};
 use audit_tests::client::HeldConnection;
 use audit_tests::command::{TestCommand, binary};
 use audit_tests::exchange::Exchange;
@@ -93,7 +93,11 @@ fn verify(dir: &Path, agent: &Agent) -> Result<TestCommand> {
 
 /// Turns one bit of the line in the middle and expects the verifier to name its number.
 fn a_flipped_bit_is_found(dir: &Path, agent: &Agent) -> Result<()> {
-    let mut bytes = std::fs::read(agent.log())?;
+    let segment = segments(&agent.log())?
+        .into_iter()
+        .next()
+        .context("the log has no segment")?;
+    let mut bytes = std::fs::read(&segment)?;
     let starts: Vec<_> = bytes
         .split_inclusive(|byte| *byte == b'\n')
         .map(<[u8]>::len)
@@ -102,7 +106,7 @@ fn a_flipped_bit_is_found(dir: &Path, agent: &Agent) -> Result<()> {
     let start: usize = starts[..line].iter().sum();
     let record: Value = serde_json::from_slice(&bytes[start..start + starts[line]])?;
     bytes[start + starts[line] / 2] ^= 1;
-    std::fs::write(agent.log(), bytes)?;
+    std::fs::write(segment, bytes)?;
     let output = verify(dir, agent)?.output()?;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     let seq = record["seq"].to_string();
