@@ -23,6 +23,8 @@ pub enum ConfigError {
     },
     #[error("ring_buffer_mib is {0}; it has to be a power of two from 1 to 1024")]
     RingBuffer(u32),
+    #[error("max_connections is {0}; it has to be from 1 to 1048576")]
+    Connections(u32),
 }
 
 /// Where the bytes are seen.
@@ -34,6 +36,8 @@ pub enum CapturePath {
     Auto,
     /// At TCP's and unix streams' own functions, by fentry and fexit.
     Fentry,
+    /// At the same functions, by kprobes.
+    Kprobe,
     /// At the end of system calls.
     Tracepoint,
 }
@@ -44,6 +48,7 @@ impl CapturePath {
         match self {
             Self::Auto => "auto",
             Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
         }
     }
@@ -54,6 +59,8 @@ impl CapturePath {
 pub struct Capture {
     pub path: CapturePath,
     pub ring_buffer_mib: u32,
+    /// Connections of watched listeners that the kernel side follows at once.
+    pub max_connections: u32,
     /// Nice value of the agent: servers go first.
     pub nice: i32,
 }
@@ -63,7 +70,19 @@ impl Default for Capture {
         Self {
             path: CapturePath::Auto,
             ring_buffer_mib: 16,
+            max_connections: 32 * 1024,
             nice: 10,
+        }
+    }
+}
+
+#[cfg(feature = "live")]
+impl Capture {
+    /// Of the kernel side's maps.
+    pub fn sizes(&self) -> crate::capture::live::Sizes {
+        crate::capture::live::Sizes {
+            ring_bytes: self.ring_buffer_mib << 20,
+            connections: self.max_connections,
         }
     }
 }
@@ -130,6 +149,10 @@ impl Config {
         let mib = config.capture.ring_buffer_mib;
         if !mib.is_power_of_two() || mib > 1024 {
             return Err(ConfigError::RingBuffer(mib));
+        }
+        let connections = config.capture.max_connections;
+        if connections == 0 || connections > 1 << 20 {
+            return Err(ConfigError::Connections(connections));
         }
         config.sha256 = Some(hex(&Sha256::digest(&text)));
         Ok(config)

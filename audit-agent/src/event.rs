@@ -187,7 +187,7 @@ pub struct StartFact {
     pub agent_version: String,
     pub agent_sha256: Option<String>,
     pub config_sha256: Option<String>,
-    /// `tracepoint` or `fentry`.
+    /// `fentry`, `kprobe` or `tracepoint`.
     pub capture_path: String,
 }
 

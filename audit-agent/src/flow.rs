@@ -22,6 +22,8 @@ pub enum GapCause {
     HeadOnly,
     /// The receiver threw it away unseen.
     Discarded,
+    /// TCP moved it in a way that no program of ours sees.
+    Unseen,
 }
 
 impl GapCause {
@@ -34,6 +36,7 @@ impl GapCause {
             Self::NotInUserMemory => "not_in_user_memory",
             Self::HeadOnly => "head_only",
             Self::Discarded => "discarded_by_receiver",
+            Self::Unseen => "unseen",
         }
     }
 }

@@ -17,6 +17,7 @@ mod output;
 mod plaintext;
 pub mod processes;
 pub mod tls;
+mod unseen;
 mod upkeep;
 mod upstream;
 
@@ -104,6 +105,7 @@ impl Pipeline {
         match &event.body {
             Kernel::Data(data) => self.data(data, event, out),
             Kernel::ConnOpen(conn) => self.opened(conn, event, out),
+            Kernel::ConnCounted(conn) => self.counted(conn, event, out),
             Kernel::ConnClose(conn) => self.closed(conn, event.time_ns, out),
             Kernel::ClientConnect(conn) => {
                 self.clients.connected(conn, event.pid, event.time_ns);

@@ -41,6 +41,9 @@ pub enum EventKind {
     TlsClose = 11,
     /// A watched process mapped an executable file, a library for example ([`ProcessEvent`]).
     Mapped = 12,
+    /// TCP moved more on a connection that ends than the programs saw ([`ConnEvent`] with TCP's own byte counts); its
+    /// `ConnClose` follows if it was ever seen.
+    ConnCounted = 13,
 }
 
 /// Flags of a [`DataEvent`]: set when the watched process sent the bytes, clear when it received them.

@@ -59,6 +59,17 @@ pub struct Offsets {
     pub iter_kind_bvec: u32,
     /// `sizeof(struct page)` is 2 to this; 0 when pages cannot be read.
     pub page_size_log2: u32,
+    /// `pt_regs`: a function's arguments at its begin, and what it returned at its end.
+    pub call_arg: [u32; 6],
+    pub call_result: u32,
+    pub sock_flags: u32,
+    /// `struct tcp_sock`; all 0 where it does not have them.
+    pub tcp_bytes_received: u32,
+    pub tcp_rcv_nxt: u32,
+    pub tcp_copied_seq: u32,
+    pub tcp_bytes_acked: u32,
+    pub tcp_snd_una: u32,
+    pub tcp_write_seq: u32,
     /// Addresses of the variables that say where pages and their descriptions are mapped.
     pub page_offset_base: u64,
     pub vmemmap_base: u64,
@@ -118,6 +129,15 @@ impl Offsets {
         iter_kind_kvec: 0,
         iter_kind_bvec: 0,
         page_size_log2: 0,
+        call_arg: [0; 6],
+        call_result: 0,
+        sock_flags: 0,
+        tcp_bytes_received: 0,
+        tcp_rcv_nxt: 0,
+        tcp_copied_seq: 0,
+        tcp_bytes_acked: 0,
+        tcp_snd_una: 0,
+        tcp_write_seq: 0,
         page_offset_base: 0,
         vmemmap_base: 0,
     };
@@ -207,6 +227,8 @@ pub struct ConnState {
 pub const CONN_ANNOUNCED: u32 = 1;
 /// The watched process opened it: it sends requests and receives responses.
 pub const CONN_UPSTREAM: u32 = 2;
+/// It is older than its first sight.
+pub const CONN_JOINED: u32 = 4;
 
 /// Userspace's judgement of one connection; void when the generation is another's.
 #[repr(C)]

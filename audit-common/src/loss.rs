@@ -18,9 +18,11 @@ pub enum LossReason {
     NotInUserMemory = 5,
     /// Bytes that could not be taken since there was no room to put them together, or no trace of the call's begin.
     ScratchBusy = 6,
+    /// The end of a call was not watched, since too many were under way; counted by the kernel.
+    ReturnMissed = 7,
 }
 
-pub const LOSS_REASONS: usize = 7;
+pub const LOSS_REASONS: usize = 8;
 
 /// Events and stream bytes lost, by [`LossReason`]; only ever grows.
 #[repr(C)]
@@ -39,4 +41,5 @@ pub const LOSS_NAMES: [&str; LOSS_REASONS] = [
     "call_too_large",
     "not_in_user_memory",
     "scratch_busy",
+    "return_missed",
 ];

@@ -3,6 +3,7 @@
 //! Every read may fail; a failed read is 0 here, and a 0 ends the caller's path.
 
 use crate::maps::{offsets, syscalls};
+use aya_ebpf::EbpfContext;
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user};
 
@@ -57,6 +58,18 @@ pub fn syscall_number(regs: u64) -> u32 {
 #[inline(always)]
 pub fn syscall_argument(regs: u64, n: usize) -> u64 {
     read::<u64>(regs, offsets().regs_arg[n])
+}
+
+/// Argument `n` of the kernel's or a library's function at whose begin a probe is.
+#[inline(always)]
+pub fn call_argument(ctx: &impl EbpfContext, n: usize) -> u64 {
+    read(ctx.as_ptr() as u64, offsets().call_arg[n])
+}
+
+/// What the function returned at whose end a probe is.
+#[inline(always)]
+pub fn call_result(ctx: &impl EbpfContext) -> u64 {
+    read(ctx.as_ptr() as u64, offsets().call_result)
 }
 
 /// A stream socket behind a file descriptor.

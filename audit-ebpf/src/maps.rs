@@ -93,13 +93,17 @@ pub static TCP_SENDPAGE_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 
 #[map]
 pub static UNIX_SENDPAGE_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
+/// The same behind every kretprobe: those see registers, whatever the function.
+#[map]
+pub static KRETPROBE_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 /// Index 0: the program that walks on in a TLS library call.
 #[map]
 pub static TLS_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Index 0: the program that walks on; the loader puts it there.
+/// What `sys_exit` goes over to; the loader puts the programs there.
 #[map]
-pub static STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+pub static STEPS: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
 #[map]
 pub static CONN: PerCpuArray<ConnEvent> = PerCpuArray::with_max_entries(1, 0);

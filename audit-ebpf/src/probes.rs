@@ -1,7 +1,9 @@
 //! One file for each hook family.
 
+mod counted;
 mod floor;
 pub mod go;
+mod kprobes;
 mod moved;
 mod place;
 pub mod process;

@@ -3,7 +3,9 @@
 //! In: the embedded BPF object and the kernel's BTF. Out: raw event bytes in order, counters. Never: parsing
 //! of what was captured; a failure to load says what is missing and what to do.
 
+mod kprobe;
 mod offsets;
+mod returns;
 mod tls;
 mod transport;
 
@@ -15,7 +17,7 @@ use audit_common::config::{
     ConnState, ConnVerdict, Offsets, PROCESS_SERVES, PROCESS_TLS, PROCESS_WATCHED, Syscalls, TlsId,
     TlsSession, Verdict,
 };
-use audit_common::loss::{LOSS_REASONS, LossCounters};
+use audit_common::loss::{LOSS_REASONS, LossCounters, LossReason};
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, TracePoint};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
@@ -97,6 +99,15 @@ fn tls_id(id: SessionId) -> TlsId {
     }
 }
 
+/// Sizes of the kernel side's maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// A power of two.
+    pub ring_bytes: u32,
+    /// Connections that are followed at once.
+    pub connections: u32,
+}
+
 /// The attached programs and their maps. Dropping it detaches everything.
 pub struct Kernel {
     /// Holds the links.
@@ -104,6 +115,8 @@ pub struct Kernel {
     probes: tls::Probes,
     /// Hold the programs that others go over to.
     _steps: Vec<ProgramArray<MapData>>,
+    /// Of the kprobe path.
+    returns: Option<returns::Returns>,
     path: CapturePath,
     events: RingBuf<MapData>,
     processes: HashMap<MapData, u32, u32>,
@@ -127,19 +140,24 @@ pub fn has_object() -> bool {
 }
 
 impl Kernel {
-    /// Loads and attaches everything; `ring_bytes` is a power of two. With [`CapturePath::Auto`] the transport functions are
+    /// Loads and attaches everything; `sizes` are checked by the configuration. With [`CapturePath::Auto`] the transport functions are
     /// taken where this kernel lets them be, else the system calls.
-    pub fn load(ring_bytes: u32, path: CapturePath) -> Result<Self, LoadError> {
+    pub fn load(sizes: Sizes, path: CapturePath) -> Result<Self, LoadError> {
         if !has_object() {
             return Err(LoadError::NoObject);
         }
         if path != CapturePath::Auto {
-            return Self::load_path(ring_bytes, path);
+            return Self::load_path(sizes, path);
         }
-        Self::load_path(ring_bytes, CapturePath::Fentry).or_else(|error| {
-            tracing::debug!(%error, "the transport functions cannot be attached to, so the system calls are");
-            Self::load_path(ring_bytes, CapturePath::Tracepoint)
-        })
+        Self::load_path(sizes, CapturePath::Fentry)
+            .or_else(|error| {
+                tracing::debug!(%error, "the transport functions have no trampolines, so kprobes are tried");
+                Self::load_path(sizes, CapturePath::Kprobe)
+            })
+            .or_else(|error| {
+                tracing::debug!(%error, "the transport functions cannot be attached to, so the system calls are");
+                Self::load_path(sizes, CapturePath::Tracepoint)
+            })
     }
 
     /// What bytes are seen by.
@@ -147,19 +165,28 @@ impl Kernel {
         self.path
     }
 
-    fn load_path(ring_bytes: u32, path: CapturePath) -> Result<Self, LoadError> {
-        let (resolved, recvmsg_parameters) = resolve_offsets()?;
-        let (offsets, syscalls) = (Raw(resolved), Raw(offsets::syscalls()));
+    fn load_path(sizes: Sizes, path: CapturePath) -> Result<Self, LoadError> {
+        let resolved = resolve()?;
+        let (offsets, syscalls) = (Raw(resolved.offsets), Raw(offsets::syscalls()));
         let mut programs = EbpfLoader::new()
             .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SYSCALLS", &syscalls, true)
-            .map_max_entries("EVENTS", ring_bytes)
+            .map_max_entries("EVENTS", sizes.ring_bytes)
+            .map_max_entries("CONNECTIONS", sizes.connections)
+            .map_max_entries("VERDICTS", sizes.connections)
             .load(OBJECT)?;
         let mut tls_steps = map(&mut programs, "TLS_STEPS", ProgramArray::try_from)?;
         tls::load(&mut programs, &mut tls_steps)?;
+        let mut returns = None;
         let mut steps = match path {
-            CapturePath::Fentry => transport::attach(&mut programs, recvmsg_parameters)?,
+            CapturePath::Fentry => transport::attach(&mut programs, resolved.recvmsg_parameters)?,
+            CapturePath::Kprobe => {
+                let (walk, probes) =
+                    kprobe::attach(&mut programs, resolved.recvmsg_parameters, resolved.has_sendpage)?;
+                returns = Some(probes);
+                vec![walk]
+            }
             CapturePath::Tracepoint | CapturePath::Auto => vec![attach_syscalls(&mut programs)?],
         };
         steps.push(tls_steps);
@@ -174,6 +201,7 @@ impl Kernel {
             tls_sessions: map(&mut programs, "TLS_SESSIONS", HashMap::try_from)?,
             tls_verdicts: map(&mut programs, "TLS_VERDICTS", HashMap::try_from)?,
             _steps: steps,
+            returns,
             path,
             probes: tls::Probes::default(),
             programs,
@@ -295,6 +323,9 @@ impl Kernel {
                 sum.bytes[reason] += cpu.bytes[reason];
             }
         }
+        if let Some(returns) = &self.returns {
+            sum.events[LossReason::ReturnMissed as usize] += returns.missed();
+        }
         Ok(sum)
     }
 }
@@ -325,34 +356,45 @@ pub fn attach_floor() -> Result<Ebpf, LoadError> {
     Ok(programs)
 }
 
-/// Reads the kernel's BTF and gives its memory back before anything else is allocated. Gives the number of parameters of
-/// `tcp_recvmsg` too.
-fn resolve_offsets() -> Result<(Offsets, u32), LoadError> {
-    let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
-    let btf = Btf::parse(&blob)?;
-    Ok((
-        offsets::resolve(&btf)?,
-        btf.parameters("tcp_recvmsg").unwrap_or(0),
-    ))
+/// What the kernel's type information says.
+struct Resolved {
+    offsets: Offsets,
+    /// How many parameters `tcp_recvmsg` has.
+    recvmsg_parameters: u32,
+    /// Whether there is `tcp_sendpage`.
+    has_sendpage: bool,
 }
 
-/// Loads the program that copies buffers and makes it the target of the tail calls.
-fn link_steps(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
-    let name = "stream_steps";
-    let program: &mut RawTracePoint = programs
-        .program_mut(name)
-        .and_then(|p| p.try_into().ok())
-        .ok_or(LoadError::Missing(name))?;
-    program
-        .load()
-        .map_err(|source| LoadError::Attach { name, source })?;
-    let fd = program
-        .fd()
-        .map_err(|source| LoadError::Attach { name, source })?;
-    steps.set(0, fd, 0).map_err(|source| LoadError::Map {
-        name: "STEPS",
-        source,
+/// Reads the kernel's BTF and gives its memory back before anything else is allocated.
+fn resolve() -> Result<Resolved, LoadError> {
+    let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
+    let btf = Btf::parse(&blob)?;
+    Ok(Resolved {
+        offsets: offsets::resolve(&btf)?,
+        recvmsg_parameters: btf.parameters("tcp_recvmsg").unwrap_or(0),
+        has_sendpage: btf.parameters("tcp_sendpage").is_some(),
     })
+}
+
+/// The programs that `sys_exit` goes over to, in the order of their places in the map.
+const SYSCALL_STEPS: [&str; 3] = ["stream_steps", "message_lengths", "message_bytes"];
+
+/// Loads the programs that copy buffers and makes them the targets of the tail calls.
+fn link_steps(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
+    for (index, name) in (0..).zip(SYSCALL_STEPS) {
+        let program: &mut RawTracePoint = programs
+            .program_mut(name)
+            .and_then(|p| p.try_into().ok())
+            .ok_or(LoadError::Missing(name))?;
+        let refused = |source| LoadError::Attach { name, source };
+        program.load().map_err(refused)?;
+        let fd = program.fd().map_err(refused)?;
+        steps.set(index, fd, 0).map_err(|source| LoadError::Map {
+            name: "STEPS",
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn attach(programs: &mut Ebpf) -> Result<(), LoadError> {

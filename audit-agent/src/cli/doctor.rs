@@ -3,6 +3,8 @@
 mod servers;
 
 use super::{Place, pretty::harmless};
+#[cfg(feature = "live")]
+use crate::config::Capture;
 use crate::config::CapturePath;
 use serde::Serialize;
 use std::fs;
@@ -218,7 +220,7 @@ fn object() -> Check {
 /// Loads and attaches everything, says what the verifier made of it, and lets go again.
 #[cfg(feature = "live")]
 fn hooks(path: CapturePath) -> Vec<Check> {
-    let kernel = match crate::capture::live::Kernel::load(1 << 20, path) {
+    let kernel = match crate::capture::live::Kernel::load(Capture::default().sizes(), path) {
         Ok(kernel) => kernel,
         Err(error) => {
             let remedy = "see the checks above";
@@ -234,6 +236,9 @@ fn hooks(path: CapturePath) -> Vec<Check> {
     let how = match kernel.path() {
         CapturePath::Fentry => {
             "the transport functions (fentry), so io_uring, sendfile and splice are seen too"
+        }
+        CapturePath::Kprobe => {
+            "the transport functions (kprobe), so io_uring, sendfile and splice are seen too"
         }
         _ if path == CapturePath::Tracepoint => "the end of system calls (tracepoint), as asked for",
         _ => {

@@ -107,7 +107,7 @@ fn start(
     let opened = log
         .then(|| Ledger::open(&place.dir.join("log"), keys, clock::unix_ns()))
         .transpose()?;
-    let kernel = Kernel::load(config.capture.ring_buffer_mib << 20, config.capture.path)?;
+    let kernel = Kernel::load(config.capture.sizes(), config.capture.path)?;
     let mut run = Run::new(kernel, pipeline, sink, signals);
     if let Some((ledger, lines)) = opened {
         run.ledger = Some(ledger);

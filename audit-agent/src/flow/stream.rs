@@ -53,10 +53,10 @@ impl Stream {
         }
     }
 
-    /// The kernel has counted `total` bytes: what is beyond the last event is missing.
-    pub fn catch_up<'a>(&mut self, total: u64, mut each: impl FnMut(Piece<'a>)) {
+    /// The kernel has counted `total` bytes: what is beyond the last event is missing, and `cause` says why.
+    pub fn catch_up<'a>(&mut self, total: u64, cause: GapCause, mut each: impl FnMut(Piece<'a>)) {
         let missing = total.saturating_sub(self.next);
-        self.gap(missing, GapCause::Ring, &mut each);
+        self.gap(missing, cause, &mut each);
         self.next = self.next.saturating_add(missing);
     }
 
@@ -136,8 +136,8 @@ mod tests {
         let mut stream = Stream::default();
         pieces(&mut stream, &data(0, 2, b"ab"));
         let mut out = Vec::new();
-        stream.catch_up(9, |piece| out.push(piece));
+        stream.catch_up(9, GapCause::Ring, |piece| out.push(piece));
         assert_eq!(out, [Piece::Gap(7, GapCause::Ring)]);
-        stream.catch_up(9, |_| panic!("declared twice"));
+        stream.catch_up(9, GapCause::Ring, |_| panic!("declared twice"));
     }
 }

@@ -71,8 +71,16 @@ impl Pipeline {
         self.finish(key, &finished, out);
     }
 
-    /// The kernel has counted so many bytes: what did not come is declared missing.
-    pub(super) fn catch_up(&mut self, key: ConnKey, rx: u64, tx: u64, time_ns: u64, out: &mut Vec<Output>) {
+    /// The kernel has counted so many bytes: what did not come is declared missing for `cause`.
+    pub(super) fn catch_up(
+        &mut self,
+        key: ConnKey,
+        rx: u64,
+        tx: u64,
+        cause: GapCause,
+        time_ns: u64,
+        out: &mut Vec<Output>,
+    ) {
         let Some(connection) = self
             .connections
             .get_mut(&key)
@@ -91,7 +99,7 @@ impl Pipeline {
             ..
         } = connection;
         for ((stream, response), total) in streams.iter_mut().zip(roles).zip([rx, tx]) {
-            stream.catch_up(total, |piece| {
+            stream.catch_up(total, cause, |piece| {
                 let chunk = chunk(piece, gaps);
                 http.push(response, chunk, &mut |event| {
                     finished.extend(exchanges.event(event, time_ns, hasher))

@@ -47,6 +47,8 @@ pub struct Connection {
     pub tls: Option<Tls>,
     /// Bytes on the socket in both directions, once it is closed.
     pub wire_bytes: u64,
+    /// Received and sent as TCP counted them, when that was more than the programs saw.
+    pub tcp_counted: Option<(u64, u64)>,
 }
 
 impl Connection {
@@ -78,6 +80,7 @@ impl Connection {
             head_only: false,
             tls: Some(tls),
             wire_bytes: 0,
+            tcp_counted: None,
         }
     }
 

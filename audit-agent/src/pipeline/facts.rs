@@ -5,6 +5,7 @@
 use super::tls::SessionId;
 use super::{Output, Pipeline};
 use crate::event::{HostFact, ModelFile, StartFact};
+use crate::flow::GapCause;
 use crate::record::{AgentStart, Body, Gap, Model, rfc3339};
 use audit_common::abi::ConnKey;
 use std::collections::BTreeMap;
@@ -52,7 +53,8 @@ impl Pipeline {
                 rx_bytes,
                 tx_bytes,
             } => {
-                self.catch_up(ConnKey { sock, generation }, rx_bytes, tx_bytes, self.now_ns, out);
+                let key = ConnKey { sock, generation };
+                self.catch_up(key, rx_bytes, tx_bytes, GapCause::Ring, self.now_ns, out);
             }
             HostFact::Malformed { boot_ns, entries } => {
                 let lost = BTreeMap::from([("entries".into(), entries)]);

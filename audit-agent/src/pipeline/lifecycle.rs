@@ -4,8 +4,9 @@
 //! to no exchange. Never: more connections than [`limits::CONNECTIONS`]; the quietest goes first.
 
 use super::connection::Connection;
-use super::exchange::Exchanges;
+use super::exchange::{Evidence, Exchanges};
 use super::{Output, Pipeline, clients};
+use crate::flow::GapCause;
 use crate::record::{self, Body, Gap, INTEGER_MAX};
 use crate::{http, limits};
 use audit_common::abi::ConnKey;
@@ -86,6 +87,7 @@ impl Pipeline {
                 head_only: false,
                 tls: None,
                 wire_bytes: 0,
+                tcp_counted: None,
             },
         );
         if ignored {
@@ -112,7 +114,14 @@ impl Pipeline {
             .get(&conn.conn)
             .is_some_and(|connection| connection.tls.is_none())
         {
-            self.catch_up(conn.conn, conn.rx_bytes, conn.tx_bytes, time_ns, out);
+            self.catch_up(
+                conn.conn,
+                conn.rx_bytes,
+                conn.tx_bytes,
+                GapCause::Ring,
+                time_ns,
+                out,
+            );
         }
         match self.connections.get_mut(&conn.conn) {
             Some(connection) => {
@@ -153,6 +162,7 @@ impl Pipeline {
     /// A connection is over, or (`lost`) out of our sight: what is open on it ends, and what could not be assigned
     /// is declared.
     pub(super) fn end(&mut self, key: ConnKey, lost: bool, out: &mut Vec<Output>) {
+        self.declare_unseen(key, out);
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -194,9 +204,14 @@ impl Pipeline {
             .filter(|_| !connection.upstream)
             .map(|local| local.port());
         let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
+        let evidence = connection.exchanges.evidence;
+        // What nobody could look at may have been a call.
+        let unknown = missed > 0
+            && evidence == Evidence::default()
+            && connection.gaps.keys().any(|cause| *cause != GapCause::HeadOnly);
         if connection.ignored
             || connection.exchanges.skipped() == 0
-            || !(serves || connection.exchanges.evidence.inference > 0)
+            || !(serves || unknown || evidence.inference > 0)
         {
             return;
         }

@@ -7,8 +7,8 @@ use super::connection::Connection;
 use super::exchange::Exchanges;
 use super::tls::{Pairing, SessionId, Sessions, Sign, Tls};
 use super::{Output, Pipeline};
-use crate::flow::index;
 use crate::flow::stream::Stream;
+use crate::flow::{GapCause, index};
 use crate::http;
 use crate::limits;
 use crate::record::{self, Body, Gap, INTEGER_MAX};
@@ -293,7 +293,7 @@ impl Pipeline {
             .filter(|session| !session.ignored)
             .and_then(|session| session.conn);
         if let Some(conn) = conn {
-            self.catch_up(conn, rx, tx, time_ns, out);
+            self.catch_up(conn, rx, tx, GapCause::Ring, time_ns, out);
         }
     }
 

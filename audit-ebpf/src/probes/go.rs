@@ -130,7 +130,7 @@ fn socket(object: u64) -> ConnKey {
         if net_fd != 0
             && fd < DESCRIPTORS
             && let Some(socket) = socket_of(fd)
-            && let Some(state) = connection(&socket)
+            && let Some(state) = connection(&socket, 0)
         {
             return ConnKey {
                 sock: socket.sock,

@@ -6,16 +6,36 @@
 use super::socket::{connection, verdict};
 use super::stream::{Call, claim};
 use super::tls::socket_used;
-use crate::kernel::Socket;
+use crate::kernel::{AF_UNIX, Socket};
+use crate::maps::PROCESSES;
 use audit_common::abi::{ConnKey, EventKind, FLAG_TX};
 use audit_common::config::{CONN_UPSTREAM, ConnState, Verdict};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
+/// The byte of urgent data, which is beside the stream.
+const MSG_OOB: u64 = 1;
 /// The bytes stay in the socket: they will be received again.
-pub const MSG_PEEK: u64 = 2;
+const MSG_PEEK: u64 = 2;
 /// The bytes are discarded, not copied.
-pub const MSG_TRUNC: u64 = 0x20;
+const MSG_TRUNC: u64 = 0x20;
 /// Not the stream, but what became of earlier sends.
-pub const MSG_ERRQUEUE: u64 = 0x2000;
+const MSG_ERRQUEUE: u64 = 0x2000;
+/// What such a call receives is not the stream's next bytes.
+pub const MSG_NOT_STREAM: u64 = MSG_OOB | MSG_PEEK | MSG_ERRQUEUE;
+
+/// `PROCESS_*` flags of the current process, 0 when it is not watched.
+#[inline(always)]
+pub fn process() -> u32 {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: a copy of one word is read.
+    unsafe { PROCESSES.get(pid) }.copied().unwrap_or(0)
+}
+
+/// Whether a receiving call throws the bytes away unseen: TCP does, unix streams do not know the flag.
+#[inline(always)]
+pub fn discards(socket: &Socket, sent: bool, flags: u64) -> bool {
+    !sent && flags & MSG_TRUNC != 0 && socket.family != AF_UNIX
+}
 
 /// What a call did with a socket.
 pub struct Moved {
@@ -27,7 +47,7 @@ pub struct Moved {
 /// The connection of `socket`; None when its bytes are not wanted. `tls`: the process has a TLS library that is probed.
 #[inline(always)]
 pub fn watched(socket: &Socket, sent: bool, bytes: u64, tls: bool) -> Option<Moved> {
-    let state = connection(socket)?;
+    let state = connection(socket, bytes)?;
     let key = ConnKey {
         sock: socket.sock,
         generation: state.generation,

@@ -1,11 +1,12 @@
 //! Birth and death of connections, and who listens.
 
+use super::counted;
 use crate::emit::{Wake, header, lost, now, send};
 use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
 use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
 use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED, FLAG_UPSTREAM};
 use audit_common::config::{
-    CONN_ANNOUNCED, CONN_UPSTREAM, ConnState, PROCESS_SERVES, PROCESS_WATCHED, Verdict,
+    CONN_ANNOUNCED, CONN_JOINED, CONN_UPSTREAM, ConnState, PROCESS_SERVES, PROCESS_WATCHED, Verdict,
 };
 use audit_common::loss::LossReason;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
@@ -29,7 +30,7 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         TCP_LISTEN => listening(sock),
         TCP_SYN_SENT => connecting(sock),
         TCP_ESTABLISHED => established(sock),
-        TCP_CLOSE => closed(sock),
+        TCP_CLOSE => closed(sock, ctx.arg(1)),
         _ => {}
     }
     0
@@ -150,17 +151,43 @@ fn established(sock: u64) {
 
 /// The entry stays: data events may still follow, and userspace removes it after its grace time.
 #[inline(always)]
-fn closed(sock: u64) {
+fn closed(sock: u64, old_state: i32) {
     let _ = CONNECTING.remove(sock);
     let Some(state) = CONNECTIONS.get_ptr_mut(sock) else {
         return;
     };
     // SAFETY: map values stay readable while the program runs.
     let state = unsafe { &mut *state };
+    unseen(sock, state, old_state);
     if state.flags & CONN_ANNOUNCED != 0 {
         announce(EventKind::ConnClose, 0, sock, state, 0, Wake::Batched);
     } else {
         let _ = CONNECTIONS.remove(sock);
+    }
+}
+
+/// Tells when TCP moved more than the programs saw. Ciphertext is left out (what a kernel that encrypts adds is nobody's
+/// loss), and so are connections of which the begin was not seen.
+#[inline(always)]
+fn unseen(sock: u64, state: &ConnState, old_state: i32) {
+    let verdict = verdict(sock, state);
+    if verdict == Verdict::Ignore as u32
+        || verdict == Verdict::Counted as u32
+        || state.flags & CONN_JOINED != 0
+    {
+        return;
+    }
+    let Some((rx_bytes, tx_bytes)) = counted::at_end(sock, state, old_state) else {
+        return;
+    };
+    if rx_bytes > state.rx_bytes || tx_bytes > state.tx_bytes {
+        let counted = ConnState {
+            rx_bytes,
+            tx_bytes,
+            ..*state
+        };
+        let flags = upstream(state);
+        announce(EventKind::ConnCounted, flags, sock, &counted, 0, Wake::Batched);
     }
 }
 
@@ -174,9 +201,10 @@ pub fn verdict(sock: u64, state: &ConnState) -> u32 {
     }
 }
 
-/// State of the connection behind `socket`; made at first sight, and anew when the address was reused.
+/// State of the connection behind `socket`; made at first sight, and anew when the address was reused. None, and counted
+/// with the `bytes` of the call, when there is no room.
 #[inline(always)]
-pub fn connection(socket: &Socket) -> Option<&'static mut ConnState> {
+pub fn connection(socket: &Socket, bytes: u64) -> Option<&'static mut ConnState> {
     if let Some(state) = CONNECTIONS.get_ptr_mut(socket.sock) {
         // SAFETY: map values stay readable while the program runs.
         let state = unsafe { &mut *state };
@@ -192,14 +220,14 @@ pub fn connection(socket: &Socket) -> Option<&'static mut ConnState> {
             return Some(state);
         }
     }
-    join(socket)
+    join(socket, bytes)
 }
 
 /// First sight of a connection that is older than this agent, or of a unix socket. What is on no port that somebody
 /// listens on, in a process that serves, was opened by it.
 #[inline(always)]
-fn join(socket: &Socket) -> Option<&'static mut ConnState> {
-    let mut flags = CONN_ANNOUNCED;
+fn join(socket: &Socket, bytes: u64) -> Option<&'static mut ConnState> {
+    let mut flags = CONN_ANNOUNCED | CONN_JOINED;
     let verdict = if socket.family == AF_UNIX {
         Verdict::Undecided as u32
     // SAFETY: a copy of one word is read.
@@ -213,7 +241,9 @@ fn join(socket: &Socket) -> Option<&'static mut ConnState> {
     };
     let state = fresh(socket.inode, verdict, flags);
     if CONNECTIONS.insert(socket.sock, state, 0).is_err() {
-        lost(LossReason::ConnMapFull, 0);
+        if verdict != Verdict::Ignore as u32 {
+            lost(LossReason::ConnMapFull, bytes);
+        }
         return None;
     }
     if verdict != Verdict::Ignore as u32 {
@@ -227,19 +257,18 @@ fn join(socket: &Socket) -> Option<&'static mut ConnState> {
 
 #[inline(always)]
 fn opened(joined: u16, sock: u64, state: &ConnState) {
-    let upstream = if state.flags & CONN_UPSTREAM != 0 {
+    let flags = joined | upstream(state);
+    announce(EventKind::ConnOpen, flags, sock, state, 0, Wake::Batched);
+}
+
+/// The event flag of a connection that the watched process opened.
+#[inline(always)]
+fn upstream(state: &ConnState) -> u16 {
+    if state.flags & CONN_UPSTREAM != 0 {
         FLAG_UPSTREAM
     } else {
         0
-    };
-    announce(
-        EventKind::ConnOpen,
-        joined | upstream,
-        sock,
-        state,
-        0,
-        Wake::Batched,
-    );
+    }
 }
 
 /// Sends a [`ConnEvent`]; `ids` names the process when it is not the current one.

@@ -18,9 +18,10 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
-/// Steps of one run of the program. A call chain may have 32 links more (`MAX_TAIL_CALL_CNT`), so one system call
-/// has 33 times as many steps: 8 MiB in one buffer, or 1000 small ones.
-const STEPS_PER_RUN: usize = 32;
+/// Steps of one run of the program. A call chain has 33 links (`MAX_TAIL_CALL_CNT`), of which getting here takes three at
+/// most, so one call has 30 times as many steps: 8 MiB in one buffer, or the 1024 buffers that one call may have
+/// (`UIO_MAXIOV`).
+const STEPS_PER_RUN: usize = 35;
 
 /// Where buffers and their list lie.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -46,7 +47,16 @@ pub struct Memory {
     /// Bytes of the first buffer of the list that are not the call's.
     skip: u64,
     place: u64,
+    /// Bytes of the call that are in this list; what is behind them in the buffers is not the call's.
+    part: u64,
+    /// The `struct mmsghdr`s that follow this list, in user memory.
+    headers: u64,
+    messages: u64,
 }
+
+/// `struct mmsghdr`: a `struct user_msghdr`, then how many bytes of it moved.
+pub const MMSGHDR: u64 = 64;
+pub const MSG_LEN: u64 = 56;
 
 impl Memory {
     #[inline(always)]
@@ -58,6 +68,9 @@ impl Memory {
             count: 0,
             skip: 0,
             place: Place::User as u64,
+            part: u64::MAX,
+            headers: 0,
+            messages: 0,
         }
     }
 
@@ -78,12 +91,11 @@ impl Memory {
     #[inline(always)]
     pub fn list(vector: u64, count: u64, skip: u64, place: Place) -> Self {
         Self {
-            base: 0,
-            len: 0,
             vector,
             count,
             skip,
             place: place as u64,
+            ..Self::buffer(0, 0)
         }
     }
 
@@ -91,6 +103,33 @@ impl Memory {
     #[inline(always)]
     pub fn message(header: u64) -> Self {
         Self::vector(read_user(header + 16), read_user(header + 24))
+    }
+
+    /// The messages of one sendmmsg or recvmmsg.
+    #[inline(always)]
+    pub fn messages(headers: u64, messages: u64) -> Self {
+        Self {
+            part: 0,
+            headers,
+            messages,
+            ..Self::buffer(0, 0)
+        }
+    }
+
+    /// Goes on to the next message; false when it was the last.
+    #[inline(always)]
+    fn next_message(&mut self) -> bool {
+        if self.messages == 0 {
+            return false;
+        }
+        let header = self.headers;
+        self.vector = read_user(header + 16);
+        self.count = read_user(header + 24);
+        self.part = u64::from(read_user::<u32>(header + MSG_LEN));
+        self.len = 0;
+        self.headers += MMSGHDR;
+        self.messages -= 1;
+        true
     }
 
     #[inline(always)]
@@ -271,15 +310,21 @@ impl Scratch {
         if self.cursor.wanted == 0 {
             return false;
         }
-        if self.cursor.memory.len == 0 {
-            return self.cursor.memory.next_buffer();
+        if self.cursor.memory.part == 0 {
+            return self.cursor.memory.next_message();
         }
-        let len = self
-            .cursor
-            .memory
+        if self.cursor.memory.len == 0 && !self.cursor.memory.next_buffer() {
+            return false;
+        }
+        let memory = &self.cursor.memory;
+        let len = memory
             .len
+            .min(memory.part)
             .min(self.cursor.wanted)
             .min(PIECE_MAX as u64);
+        if len == 0 {
+            return true;
+        }
         if self.cursor.held + len > CHUNK_MAX as u64 {
             self.flush();
         }
@@ -291,6 +336,7 @@ impl Scratch {
         self.cursor.wanted -= len;
         self.cursor.memory.base += len;
         self.cursor.memory.len -= len;
+        self.cursor.memory.part -= len;
         true
     }
 

@@ -3,19 +3,23 @@
 //! One program at the end of every system call: the arguments are still in `pt_regs`, the result is known,
 //! and no state has to be kept between entry and exit. What is not a watched process costs one look-up.
 
-use super::moved::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, watched};
+use super::moved::{MSG_NOT_STREAM, discards, process, watched};
 use super::process::mapped;
-use super::stream::Memory;
-use crate::kernel::{Layout, Socket, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
-use crate::maps::{DATA, PROCESSES, STEPS, syscalls};
+use super::stream::{MMSGHDR, MSG_LEN, Memory};
+use crate::kernel::{Layout, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
+use crate::maps::{DATA, STEPS, syscalls};
 use audit_common::abi::Shortfall;
 use audit_common::config::PROCESS_TLS;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 
-/// `struct mmsghdr`s of one sendmmsg or recvmmsg that are read.
-const MESSAGES_PER_CALL: u64 = 64;
+/// Messages of one sendmmsg or recvmmsg at most (`UIO_MAXIOV`).
+const MESSAGES_PER_CALL: u64 = 1024;
+
+/// Indices of [`STEPS`].
+const STEP_COPY: u32 = 0;
+const STEP_MESSAGE_LENGTHS: u32 = 1;
+const STEP_MESSAGE_BYTES: u32 = 2;
 
 /// `sys_exit(struct pt_regs *regs, long ret)`
 ///
@@ -27,12 +31,11 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if result < 0 {
         return 0;
     }
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: a copy of one word is read.
-    let Some(flags) = (unsafe { PROCESSES.get(pid) }) else {
+    let flags = process();
+    if flags == 0 {
         return 0;
-    };
-    let tls = *flags & PROCESS_TLS != 0;
+    }
+    let tls = flags & PROCESS_TLS != 0;
     let regs: u64 = ctx.arg(0);
     let number = syscall_number(regs);
     if number == syscalls().mmap {
@@ -63,20 +66,22 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     };
     let flags = match layout {
         Layout::Buffer if number == syscalls().recvfrom => syscall_argument(regs, 3),
+        Layout::Messages => syscall_argument(regs, 3),
         Layout::Message => syscall_argument(regs, 2),
         _ => 0,
     };
-    if !sent && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+    if !sent && flags & MSG_NOT_STREAM != 0 {
+        return;
+    }
+    if layout == Layout::Messages {
+        // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+        let _ = unsafe { STEPS.tail_call(ctx, STEP_MESSAGE_LENGTHS) };
         return;
     }
     let second = syscall_argument(regs, 1);
     let Some(socket) = socket_of(syscall_argument(regs, 0)) else {
         return;
     };
-    if layout == Layout::Messages {
-        messages(ctx, &socket, second, result, sent, tls);
-        return;
-    }
     let bytes = result;
     let Some(mut moved) = watched(&socket, sent, bytes, tls) else {
         return;
@@ -89,7 +94,7 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     let call = moved.call(sent);
     if result == 0 {
         // A read of nothing is the end of the stream, except into an empty buffer.
-        if !sent && layout == Layout::Buffer && syscall_argument(regs, 2) != 0 {
+        if !sent && asked_for(layout, second, syscall_argument(regs, 2)) != 0 {
             call.end_of_stream(scratch, moved.received());
         }
         return;
@@ -97,7 +102,7 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     let offset = moved.claim(sent, bytes);
     let memory = match layout {
         Layout::Opaque => return call.missing(scratch, offset, bytes, Shortfall::NotInUserMemory),
-        Layout::Buffer if !sent && flags & MSG_TRUNC != 0 => {
+        _ if discards(&socket, sent, flags) => {
             return call.missing(scratch, offset, bytes, Shortfall::Discarded);
         }
         Layout::Buffer => Memory::buffer(second, bytes),
@@ -106,8 +111,22 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     };
     call.prepare(scratch, offset, memory, bytes);
     // SAFETY: the map holds programs of this type only. It comes back only when it fails.
-    let _ = unsafe { STEPS.tail_call(ctx, 0) };
+    let _ = unsafe { STEPS.tail_call(ctx, STEP_COPY) };
     call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
+}
+
+/// Bytes that a receiving call had room for in its first buffer. `second` and `third` are its arguments.
+#[inline(always)]
+fn asked_for(layout: Layout, second: u64, third: u64) -> u64 {
+    const IOV_LEN: u64 = 8;
+    match layout {
+        Layout::Buffer => third,
+        Layout::Vector if third != 0 => read_user(second + IOV_LEN),
+        Layout::Message if read_user::<u64>(second + 24) != 0 => {
+            read_user(read_user::<u64>(second + 16) + IOV_LEN)
+        }
+        _ => 0,
+    }
 }
 
 /// `splice(fd_in, off_in, fd_out, ...)`: either end may be the socket.
@@ -132,41 +151,60 @@ fn spliced(regs: u64, result: u64) {
     }
 }
 
-/// recvmmsg and sendmmsg return how many messages moved; each says how many bytes it was.
-#[inline(always)]
-fn messages(ctx: &RawTracePointContext, socket: &Socket, vector: u64, count: u64, sent: bool, tls: bool) {
-    const MMSGHDR: u64 = 64;
-    const MSG_LEN: u64 = 56;
+/// recvmmsg and sendmmsg return how many messages moved; each says how many bytes it was. Not attached to anything,
+/// `sys_exit` goes over to it: a program of its own keeps the loop apart from all that follows.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn message_lengths(ctx: RawTracePointContext) -> i32 {
     let Some(scratch) = DATA.get_ptr_mut(0) else {
-        return;
+        return 0;
     };
     // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
     let scratch = unsafe { &mut *scratch };
+    let headers = syscall_argument(ctx.arg(0), 1);
     scratch.sum = 0;
-    scratch.count = count;
+    scratch.count = ctx.arg(1);
     for index in 0..MESSAGES_PER_CALL {
-        if index >= count {
+        if index >= scratch.count {
             break;
         }
-        scratch.sum += u64::from(read_user::<u32>(vector + index * MMSGHDR + MSG_LEN));
+        scratch.sum += u64::from(read_user::<u32>(headers + index * MMSGHDR + MSG_LEN));
     }
-    // SAFETY: references are valid to read from; volatile keeps the compiler from using its registers instead.
-    let (bytes, count) = unsafe {
-        (
-            core::ptr::read_volatile(&raw const scratch.sum),
-            core::ptr::read_volatile(&raw const scratch.count),
-        )
+    // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+    let _ = unsafe { STEPS.tail_call(&ctx, STEP_MESSAGE_BYTES) };
+    0
+}
+
+/// Behind [`message_lengths`]: the messages' bytes as one call's.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn message_bytes(ctx: RawTracePointContext) -> i32 {
+    let Some(scratch) = DATA.get_ptr_mut(0) else {
+        return 0;
     };
-    let Some(mut moved) = watched(socket, sent, bytes, tls) else {
-        return;
+    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    let scratch = unsafe { &mut *scratch };
+    let (bytes, count) = (scratch.sum, scratch.count);
+    let regs: u64 = ctx.arg(0);
+    let sent = syscall_number(regs) == syscalls().sendmmsg;
+    let flags = syscall_argument(regs, 3);
+    let Some(socket) = socket_of(syscall_argument(regs, 0)) else {
+        return 0;
     };
+    let Some(mut moved) = watched(&socket, sent, bytes, process() & PROCESS_TLS != 0) else {
+        return 0;
+    };
+    if bytes == 0 {
+        return 0;
+    }
     let offset = moved.claim(sent, bytes);
     let call = moved.call(sent);
-    if count == 1 {
-        call.prepare(scratch, offset, Memory::message(vector), bytes);
-        // SAFETY: the map holds programs of this type only. It comes back only when it fails.
-        let _ = unsafe { STEPS.tail_call(ctx, 0) };
+    if discards(&socket, sent, flags) {
+        call.missing(scratch, offset, bytes, Shortfall::Discarded);
+        return 0;
     }
-    // Several messages on a stream socket in one call: no server does it, so it is only declared.
+    let memory = Memory::messages(syscall_argument(regs, 1), count);
+    call.prepare(scratch, offset, memory, bytes);
+    // SAFETY: the map holds programs of this type only. It comes back only when it fails.
+    let _ = unsafe { STEPS.tail_call(&ctx, STEP_COPY) };
     call.missing(scratch, offset, bytes, Shortfall::CallTooLarge);
+    0
 }

@@ -8,7 +8,7 @@
 use super::place;
 use super::stream::{Call, Memory, claim};
 use crate::emit::{Wake, header, lost, now, send};
-use crate::kernel::read_user;
+use crate::kernel::{call_argument, call_result, read_user};
 use crate::maps::{PROCESSES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS};
 use audit_common::abi::{
     ConnKey, EventKind, FLAG_INSIDE, FLAG_JOINED, FLAG_TX, Shortfall, TLS_LEN, TlsEvent,
@@ -141,7 +141,7 @@ fn enter(object: u64, buffer: u64, length_at: u64) {
 /// `SSL_read(ssl, buf, num)`, `SSL_write(ssl, buf, num)`, `gnutls_record_recv(session, data, size)`, ...
 #[uprobe]
 pub fn tls_enter(ctx: ProbeContext) -> u32 {
-    enter(ctx.arg(0).unwrap_or(0), ctx.arg(1).unwrap_or(0), 0);
+    enter(call_argument(&ctx, 0), call_argument(&ctx, 1), 0);
     0
 }
 
@@ -149,9 +149,9 @@ pub fn tls_enter(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_enter_ex(ctx: ProbeContext) -> u32 {
     enter(
-        ctx.arg(0).unwrap_or(0),
-        ctx.arg(1).unwrap_or(0),
-        ctx.arg(3).unwrap_or(0),
+        call_argument(&ctx, 0),
+        call_argument(&ctx, 1),
+        call_argument(&ctx, 3),
     );
     0
 }
@@ -171,14 +171,14 @@ pub fn tls_write_return(ctx: RetProbeContext) -> u32 {
 /// `SSL *SSL_new(ctx)`: a session that is seen from its begin.
 #[uretprobe]
 pub fn tls_new_return(ctx: RetProbeContext) -> u32 {
-    begin(ctx.ret());
+    begin(call_result(&ctx));
     0
 }
 
 /// `gnutls_init(gnutls_session_t *session, flags)`
 #[uprobe]
 pub fn tls_init_enter(ctx: ProbeContext) -> u32 {
-    enter(0, ctx.arg(0).unwrap_or(0), 0);
+    enter(0, call_argument(&ctx, 0), 0);
     0
 }
 
@@ -203,7 +203,7 @@ pub fn begin(object: u64) {
 /// `SSL_free(ssl)`, `gnutls_deinit(session)`
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
-    end(ctx.arg(0).unwrap_or(0));
+    end(call_argument(&ctx, 0));
     0
 }
 
@@ -244,7 +244,7 @@ fn leave(ctx: &RetProbeContext, sent: bool) {
         return;
     }
     thread.object = 0;
-    let result = ctx.ret::<u64>() as i32;
+    let result = call_result(ctx) as i32;
     let bytes = match (result, thread.length_at) {
         (i32::MIN..=0, _) => 0,
         (_, 0) => result as u64,

@@ -4,7 +4,7 @@
 //! as the system call path. Whoever calls them is seen: system calls, io_uring, sendfile. Other system calls cost nothing.
 //! What the call will work on is noted at its begin, since the kernel moves the `iov_iter` along.
 
-use super::moved::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, watched};
+use super::moved::{MSG_NOT_STREAM, discards, process, watched};
 use super::place;
 use super::process::mapped;
 use super::socket::listens;
@@ -12,7 +12,7 @@ use super::stream::{Memory, Place};
 use crate::emit::lost;
 use crate::kernel::{read, socket, socket_of_sock};
 use crate::maps::{
-    CALLS, PROCESSES, TCP_RECVMSG_STEPS, TCP_SENDMSG_STEPS, TCP_SENDPAGE_STEPS, UNIX_RECVMSG_STEPS,
+    CALLS, CONNECTIONS, TCP_RECVMSG_STEPS, TCP_SENDMSG_STEPS, TCP_SENDPAGE_STEPS, UNIX_RECVMSG_STEPS,
     UNIX_SENDMSG_STEPS, UNIX_SENDPAGE_STEPS, offsets,
 };
 use audit_common::abi::Shortfall;
@@ -45,7 +45,7 @@ pub struct TransportCall {
 
 /// What a transport function works on.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Work {
+pub enum Work {
     /// A `struct msghdr`.
     Message,
     /// A page (before Linux 6.5).
@@ -61,23 +61,26 @@ const IOVEC: u64 = 2;
 const KVEC: u64 = 3;
 const BVEC: u64 = 4;
 const PAGE: u64 = 5;
+/// Not a transport call: a file is being mapped to be executed.
+const MAPPING: u64 = 6;
+const PROT_EXEC: u64 = 4;
 
 #[inline(always)]
 fn tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
 
-/// `PROCESS_*` flags of the current process, 0 when it is not watched.
+/// Whether a watched listener's connection is used by a process that is not watched: the socket was sent to it
+/// (`SCM_RIGHTS`). Unix streams are given by another address and are never found.
 #[inline(always)]
-fn process() -> u32 {
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: a copy of one word is read.
-    unsafe { PROCESSES.get(pid) }.copied().unwrap_or(0)
+fn handed_over(sock: u64) -> bool {
+    // SAFETY: only the presence is looked at.
+    unsafe { CONNECTIONS.get(sock) }.is_some()
 }
 
 #[inline(always)]
-fn enter(work: Work, socket: u64, what: u64, offset: u64, wanted: u64, flags: u64) {
-    if process() == 0 {
+pub fn enter(work: Work, socket: u64, what: u64, offset: u64, wanted: u64, flags: u64) {
+    if process() == 0 && !handed_over(socket) {
         return;
     }
     let kind = if matches!(work, Work::Page) { PAGE } else { OPAQUE };
@@ -87,10 +90,8 @@ fn enter(work: Work, socket: u64, what: u64, offset: u64, wanted: u64, flags: u6
         kind,
         flags,
         wanted,
-        vector: 0,
-        segments: 0,
         offset,
-        place: 0,
+        ..TransportCall::NONE
     };
     if CALLS.insert(tid(), call, 0).is_err() {
         lost(LossReason::ScratchBusy, 0);
@@ -107,6 +108,18 @@ fn enter(work: Work, socket: u64, what: u64, offset: u64, wanted: u64, flags: u6
 }
 
 impl TransportCall {
+    const NONE: Self = Self {
+        socket: 0,
+        what: 0,
+        kind: OPAQUE,
+        flags: 0,
+        wanted: 0,
+        vector: 0,
+        segments: 0,
+        offset: 0,
+        place: 0,
+    };
+
     /// Notes what `msg->msg_iter` points to.
     #[inline(always)]
     fn read_iterator(&mut self) {
@@ -149,7 +162,7 @@ impl TransportCall {
 
 /// A call returned `result`. `unix`: its first argument was a `struct socket`.
 #[inline(always)]
-fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sent: bool, unix: bool) {
+pub fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sent: bool, unix: bool) {
     let Some(call) = CALLS.get_ptr_mut(tid()) else {
         return;
     };
@@ -157,7 +170,7 @@ fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sen
     let call = unsafe { &mut *call };
     let of = call.socket;
     call.socket = 0;
-    if of == 0 || result < 0 || !sent && call.flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+    if of == 0 || result < 0 || !sent && call.flags & MSG_NOT_STREAM != 0 {
         return;
     }
     let bytes = result as u64;
@@ -182,7 +195,7 @@ fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sen
     let order = moved.call(sent);
     if bytes == 0 {
         order.end_of_stream(scratch, offset);
-    } else if !sent && call.flags & MSG_TRUNC != 0 {
+    } else if discards(&socket, sent, call.flags) {
         order.missing(scratch, offset, bytes, Shortfall::Discarded);
     } else if let (Some(memory), Some(steps)) = (call.memory(bytes), steps) {
         order.prepare(scratch, offset, memory, bytes);
@@ -197,7 +210,7 @@ fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64, sen
 
 /// Goes on copying behind [`leave`].
 #[inline(always)]
-fn walk<C: EbpfContext>(ctx: &C, steps: &ProgramArray) {
+pub fn walk<C: EbpfContext>(ctx: &C, steps: &ProgramArray) {
     let Some(call) = CALLS.get_ptr_mut(tid()) else {
         return;
     };
@@ -210,6 +223,34 @@ fn walk<C: EbpfContext>(ctx: &C, steps: &ProgramArray) {
     }
     scratch.finish();
     place::release(place);
+}
+
+/// Notes that this thread maps `file`, for a probe that sees no arguments at the function's end.
+#[inline(always)]
+pub fn begin_mapping(file: u64, protection: u64) {
+    if file == 0 || protection & PROT_EXEC == 0 || process() == 0 {
+        return;
+    }
+    let call = TransportCall {
+        kind: MAPPING,
+        ..TransportCall::NONE
+    };
+    if CALLS.insert(tid(), call, 0).is_err() {
+        lost(LossReason::ScratchBusy, 0);
+    }
+}
+
+/// Whether what ends now was begun with [`begin_mapping`].
+#[inline(always)]
+pub fn mapping_ended() -> bool {
+    let Some(call) = CALLS.get_ptr_mut(tid()) else {
+        return false;
+    };
+    // SAFETY: as in `enter`.
+    let call = unsafe { &mut *call };
+    let mapping = call.kind == MAPPING;
+    call.kind = OPAQUE;
+    mapping
 }
 
 /// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`
@@ -399,7 +440,6 @@ pub fn leave_listen(ctx: FExitContext) -> i32 {
 /// flag, unsigned long pgoff)`: a file that is mapped to be executed may be a TLS library.
 #[fexit(function = "vm_mmap_pgoff")]
 pub fn leave_vm_mmap_pgoff(ctx: FExitContext) -> i32 {
-    const PROT_EXEC: u64 = 4;
     let (file, protection): (u64, u64) = (ctx.arg(0), ctx.arg(3));
     if file != 0 && protection & PROT_EXEC != 0 && process() != 0 {
         mapped();

@@ -11,11 +11,17 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
     let of = |name, path| btf.offset(name, path);
     let sock = |member: &str| btf.offset("sock", &format!("__sk_common.{member}"));
     let (regs_nr, regs_arg) = registers(btf)?;
+    let (call_arg, call_result) = calls(btf)?;
     let mut offsets = Offsets::ZERO;
     transport(btf, &mut offsets)?;
+    // Where one is missing, what no program saw stays uncounted.
+    let _ = tcp_counters(btf, &mut offsets);
     Ok(Offsets {
         regs_nr,
         regs_arg,
+        call_arg,
+        call_result,
+        sock_flags: sock("skc_flags")?,
         task_files: of("task_struct", "files")?,
         task_mm: of("task_struct", "mm")?,
         task_start_boottime: of("task_struct", "start_boottime")?,
@@ -71,6 +77,20 @@ fn transport(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
     offsets.iter_kind_kvec = kind("ITER_KVEC");
     offsets.iter_kind_bvec = kind("ITER_BVEC");
     pages(btf, offsets);
+    Ok(())
+}
+
+/// What TCP counts itself; nothing is set unless all of it is there.
+fn tcp_counters(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
+    let of = |member| btf.offset("tcp_sock", member);
+    let (received, next, copied) = (of("bytes_received")?, of("rcv_nxt")?, of("copied_seq")?);
+    let (acked, oldest, written) = (of("bytes_acked")?, of("snd_una")?, of("write_seq")?);
+    offsets.tcp_bytes_received = received;
+    offsets.tcp_rcv_nxt = next;
+    offsets.tcp_copied_seq = copied;
+    offsets.tcp_bytes_acked = acked;
+    offsets.tcp_snd_una = oldest;
+    offsets.tcp_write_seq = written;
     Ok(())
 }
 
@@ -134,6 +154,21 @@ fn registers(btf: &Btf<'_>) -> Result<(u32, [u32; 6]), BtfError> {
             regs + 40,
         ],
     ))
+}
+
+/// A function's arguments and its result in `struct pt_regs` (System V ABI).
+#[cfg(target_arch = "x86_64")]
+fn calls(btf: &Btf<'_>) -> Result<([u32; 6], u32), BtfError> {
+    let of = |member| btf.offset("pt_regs", member);
+    let arguments = [of("di")?, of("si")?, of("dx")?, of("cx")?, of("r8")?, of("r9")?];
+    Ok((arguments, of("ax")?))
+}
+
+/// A function's arguments and its result in `struct pt_regs` (AAPCS64).
+#[cfg(target_arch = "aarch64")]
+fn calls(btf: &Btf<'_>) -> Result<([u32; 6], u32), BtfError> {
+    let regs = btf.offset("pt_regs", "regs")?;
+    Ok(([regs, regs + 8, regs + 16, regs + 24, regs + 32, regs + 40], regs))
 }
 
 /// Numbers of the system calls that move bytes, on the machine this was compiled for.
