@@ -1,11 +1,13 @@
-//! What is tested: a new way to capture is a new suite, a new kind of traffic a new case.
+//! What is tested: a new way to capture is a new path, a new kind of traffic a new case.
 
-use super::channel::Calls;
+mod holders;
+mod moves;
+mod places;
+
+use super::client::Manner;
 use super::exchange::Exchange;
-use Listens::{BeforeTheAgent, LaterThanTheAgent};
-
-/// Body of the largest request: 4 MiB with everything around it.
-const LARGE: usize = 4 * 1024 * 1024 - 1024;
+use super::holder::Holder;
+use super::place::Family;
 
 /// When a case's server starts to listen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,93 +16,87 @@ pub enum Listens {
     LaterThanTheAgent,
 }
 
-/// Exchanges on one connection.
-#[derive(Debug)]
+/// Exchanges with one server.
+#[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub name: &'static str,
     pub listens: Listens,
-    pub calls: Calls,
-    pub unix: bool,
+    /// Which calls move the server's bytes.
+    pub calls: &'static str,
+    pub holder: Holder,
+    pub family: Family,
+    pub manner: Manner,
     pub exchanges: &'static [Exchange],
 }
 
-/// Cases with one agent.
-#[derive(Debug)]
-pub struct Suite {
-    /// The capture path, as the configuration and the records name it.
-    pub path: &'static str,
-    /// Whether every kernel of this machine's kind has it.
-    pub everywhere: bool,
-    pub cases: &'static [Case],
-}
+impl Case {
+    /// A server that starts to listen under the agent's eyes, has a thread for each connection, and uses `calls`.
+    const fn of(name: &'static str, calls: &'static str, exchanges: &'static [Exchange]) -> Self {
+        Self {
+            name,
+            listens: Listens::LaterThanTheAgent,
+            calls,
+            holder: Holder::Thread,
+            family: Family::V4,
+            manner: Manner::KeepAlive,
+            exchanges,
+        }
+    }
 
-/// Trampolines for arm64 came after the oldest kernels that are supported; the counts that the repository keeps tell when
-/// a kernel that had them has them no more.
-pub const SUITES: &[Suite] = &[
-    Suite {
-        path: "tracepoint",
-        everywhere: true,
-        cases: CASES,
-    },
-    Suite {
-        path: "fentry",
-        everywhere: cfg!(target_arch = "x86_64"),
-        cases: CASES,
-    },
-];
+    const fn early(mut self) -> Self {
+        self.listens = Listens::BeforeTheAgent;
+        self
+    }
 
-const PLAIN: Exchange = Exchange::plain();
-const STREAMED: Exchange = Exchange::streamed();
-const LARGE_REQUEST: Exchange = Exchange {
-    stream: false,
-    prompt_bytes: LARGE,
-    tokens: 5,
-};
-const LARGE_ANSWER: Exchange = Exchange {
-    stream: false,
-    prompt_bytes: 100,
-    tokens: 40_000,
-};
+    const fn held_by(mut self, holder: Holder) -> Self {
+        self.holder = holder;
+        self
+    }
 
-const fn case(name: &'static str, listens: Listens, calls: Calls, exchanges: &'static [Exchange]) -> Case {
-    Case {
-        name,
-        listens,
-        calls,
-        unix: false,
-        exchanges,
+    const fn at(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
+    const fn asked(mut self, manner: Manner) -> Self {
+        self.manner = manner;
+        self
     }
 }
 
-const CASES: &[Case] = &[
-    case("plain", LaterThanTheAgent, Calls::Socket, &[PLAIN]),
-    case("streamed", LaterThanTheAgent, Calls::Socket, &[STREAMED]),
-    case("read_write", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED]),
-    case(
-        "vectors",
-        LaterThanTheAgent,
-        Calls::Vector,
-        &[PLAIN, STREAMED, LARGE_ANSWER],
-    ),
-    case(
-        "messages",
-        LaterThanTheAgent,
-        Calls::Message,
-        &[PLAIN, STREAMED, LARGE_ANSWER],
-    ),
-    case("large_request", BeforeTheAgent, Calls::Socket, &[LARGE_REQUEST]),
-    case(
-        "keep_alive",
-        LaterThanTheAgent,
-        Calls::Socket,
-        &[PLAIN, STREAMED, PLAIN, LARGE_ANSWER, PLAIN],
-    ),
-    Case {
-        unix: true,
-        ..case("unix_early", BeforeTheAgent, Calls::File, &[PLAIN, STREAMED])
+/// A capture path, as the configuration and the records name it.
+#[derive(Debug)]
+pub struct Path {
+    pub name: &'static str,
+    /// Whether every kernel of this machine's kind has it.
+    pub everywhere: bool,
+}
+
+/// Trampolines for arm64 came after the oldest kernels that are supported; the tables that the repository keeps tell when
+/// a kernel that had them has them no more.
+pub const PATHS: &[Path] = &[
+    Path {
+        name: "tracepoint",
+        everywhere: true,
     },
-    Case {
-        unix: true,
-        ..case("unix", LaterThanTheAgent, Calls::Socket, &[STREAMED, PLAIN])
+    Path {
+        name: "fentry",
+        everywhere: false,
+    },
+    Path {
+        name: "kprobe",
+        everywhere: false,
     },
 ];
+
+/// Every case.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    moves::CASES.iter().chain(holders::CASES).chain(places::CASES)
+}
+
+const PLAIN: Exchange = Exchange::plain();
+const STREAMED: Exchange = Exchange::streamed();
+const LARGE_ANSWER: Exchange = Exchange {
+    tokens: 40_000,
+    ..PLAIN
+};

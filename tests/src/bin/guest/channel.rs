@@ -2,108 +2,87 @@
 //!
 //! In: a connected socket. Out: its bytes, by exactly the calls that the case is about.
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, recv, recvmsg, send, sendmsg};
-use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::str::FromStr;
+mod flags;
+mod many;
+mod pipes;
+mod plain;
+mod ring;
+mod signals;
 
-/// Which calls move the bytes.
-#[derive(Clone, Copy, Debug)]
-pub enum Calls {
-    /// read and write
-    File,
-    /// recvfrom and sendto
-    Socket,
-    /// readv and writev
-    Vector,
-    /// recvmsg and sendmsg
-    Message,
+use std::fmt::Debug;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// One way to move bytes.
+pub trait Moves: Debug + Send {
+    /// Receives into the front of `buffer`; 0 at the end.
+    fn receive(&mut self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends some of the bytes.
+    fn send(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize>;
 }
 
-impl Calls {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Socket => "socket",
-            Self::Vector => "vector",
-            Self::Message => "message",
-        }
-    }
-}
-
-impl FromStr for Calls {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        let all = [Self::File, Self::Socket, Self::Vector, Self::Message];
-        all.into_iter().find(|calls| calls.name() == name).ok_or(())
-    }
+/// Makes the way with this name.
+pub fn by_name(name: &str) -> io::Result<Box<dyn Moves>> {
+    Ok(match name {
+        "file" => Box::new(plain::File),
+        "socket" => Box::new(plain::Socket),
+        "vector" => Box::new(many::Vectors(3)),
+        "vectors_200" => Box::new(many::Vectors(200)),
+        "vectors_1024" => Box::new(many::Vectors(1024)),
+        "message" => Box::new(many::Message(3)),
+        "message_200" => Box::new(many::Message(200)),
+        "message_1024" => Box::new(many::Message(1024)),
+        "messages_1" => Box::new(many::Messages(1)),
+        "messages_5" => Box::new(many::Messages(5)),
+        "messages_100" => Box::new(many::Messages(100)),
+        "peek" => Box::new(flags::Peek),
+        "discard" => Box::new(flags::Discard),
+        "wait_all" => Box::new(flags::WaitAll),
+        "dont_wait" => Box::new(flags::DontWait),
+        "zero_copy" => Box::new(flags::ZeroCopy),
+        "small_buffer" => Box::new(flags::SmallBuffer),
+        "interrupted" => Box::new(signals::Interrupted::new(false)?),
+        "restarted" => Box::new(signals::Interrupted::new(true)?),
+        "sendfile" => Box::new(pipes::SendFile),
+        "splice_out" => Box::new(pipes::SpliceOut { mapped: false }),
+        "vmsplice" => Box::new(pipes::SpliceOut { mapped: true }),
+        "splice_in" => Box::new(pipes::SpliceIn),
+        "uring" => Box::new(ring::Ring::new(ring::Kind::Socket)?),
+        "uring_vectors" => Box::new(ring::Ring::new(ring::Kind::Vectors)?),
+        "uring_messages" => Box::new(ring::Ring::new(ring::Kind::Messages)?),
+        "uring_buffers" => Box::new(ring::Ring::new(ring::Kind::Buffers)?),
+        _ => return Err(io::Error::other(format!("unknown calls {name}"))),
+    })
 }
 
 #[derive(Debug)]
 pub struct Channel {
-    file: File,
-    calls: Calls,
+    socket: OwnedFd,
+    moves: Box<dyn Moves>,
 }
 
 impl Channel {
-    pub fn new(socket: impl Into<OwnedFd>, calls: Calls) -> Self {
-        let file = File::from(socket.into());
-        Self { file, calls }
+    pub fn new(socket: impl Into<OwnedFd>, calls: &str) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket.into(),
+            moves: by_name(calls)?,
+        })
     }
 
     /// Sends everything, as pieces of one call where the calls have pieces.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut left = bytes;
         while !left.is_empty() {
-            let sent = self.send_some(left)?;
+            let sent = self.moves.send(self.socket.as_fd(), left)?;
             left = &left[sent..];
         }
         Ok(())
     }
-
-    fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let fd = self.file.as_raw_fd();
-        let pieces = pieces(bytes);
-        let none: &[ControlMessage<'_>] = &[];
-        match self.calls {
-            Calls::File => self.file.write(bytes),
-            Calls::Vector => self.file.write_vectored(&pieces),
-            Calls::Socket => Ok(send(fd, bytes, MsgFlags::MSG_NOSIGNAL)?),
-            Calls::Message => {
-                let flags = MsgFlags::MSG_NOSIGNAL;
-                Ok(sendmsg::<SockaddrStorage>(fd, &pieces, none, flags, None)?)
-            }
-        }
-    }
-}
-
-/// Three unequal pieces, one of them empty for short texts.
-fn pieces(bytes: &[u8]) -> [IoSlice<'_>; 3] {
-    let (first, rest) = bytes.split_at(bytes.len() / 5);
-    let (second, third) = rest.split_at(rest.len() / 3);
-    [first, second, third].map(IoSlice::new)
 }
 
 impl Read for Channel {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.file.as_raw_fd();
-        let small = (buffer.len() / 3).min(100);
-        match self.calls {
-            Calls::File => self.file.read(buffer),
-            Calls::Socket => Ok(recv(fd, buffer, MsgFlags::empty())?),
-            Calls::Vector => {
-                let (first, second) = buffer.split_at_mut(small);
-                self.file
-                    .read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)])
-            }
-            Calls::Message => {
-                let (first, second) = buffer.split_at_mut(small);
-                let mut parts = [IoSliceMut::new(first), IoSliceMut::new(second)];
-                let message = recvmsg::<SockaddrStorage>(fd, &mut parts, None, MsgFlags::empty())?;
-                Ok(message.bytes)
-            }
-        }
+        self.moves.receive(self.socket.as_fd(), buffer)
     }
 }

@@ -11,6 +11,8 @@ pub struct Exchange {
     pub prompt_bytes: usize,
     /// Words of the answer.
     pub tokens: usize,
+    /// Bytes that the server's last call sends; 0 for all in one.
+    pub last_call: usize,
 }
 
 impl Exchange {
@@ -19,6 +21,7 @@ impl Exchange {
             stream: false,
             prompt_bytes: 200,
             tokens: 12,
+            last_call: 0,
         }
     }
 
@@ -27,6 +30,7 @@ impl Exchange {
             stream: true,
             prompt_bytes: 300,
             tokens: 25,
+            last_call: 0,
         }
     }
 
@@ -37,6 +41,7 @@ impl Exchange {
         json!({
             "model": "guest",
             "max_tokens": self.tokens,
+            "seed": self.last_call,
             "stream": self.stream,
             "stream_options": {"include_usage": true},
             "messages": [{"role": "user", "content": prompt}],
@@ -50,6 +55,7 @@ pub struct Answer {
     pub stream: bool,
     pub words: Vec<String>,
     pub input_tokens: usize,
+    pub last_call: usize,
 }
 
 impl Answer {
@@ -61,6 +67,7 @@ impl Answer {
             stream: body["stream"] == true,
             words: (0..tokens).map(word).collect(),
             input_tokens: prompt.len() / 4,
+            last_call: usize::try_from(body["seed"].as_u64().unwrap_or(0))?,
         })
     }
 
@@ -74,10 +81,10 @@ impl Answer {
     }
 }
 
-/// Checks the one record of the request with this body, seen by the capture path `path`.
-pub fn check(records: &[Value], path: &str, body: &Value) -> Result<()> {
-    let answer = Answer::to(body)?;
-    let found = record::with_prompt(records, &record::canonical_hash(&body["messages"])?)?;
+/// Checks the record of the exchange of these bodies, seen in whole by the capture path `path`.
+pub fn check(found: &Value, path: &str, [request, response]: &[Vec<u8>; 2]) -> Result<()> {
+    let body: Value = serde_json::from_slice(request)?;
+    let answer = Answer::to(&body)?;
     let expected = [
         ("/capture/bytes_missed", json!(0)),
         ("/capture/source", json!(path)),
@@ -91,6 +98,8 @@ pub fn check(records: &[Value], path: &str, body: &Value) -> Result<()> {
             "/completion_hash",
             json!(record::sha256(answer.text().as_bytes())),
         ),
+        ("/request_body_hash", json!(record::sha256(request))),
+        ("/response_body_hash", json!(record::sha256(response))),
     ];
     for (member, value) in expected {
         let found = found.pointer(member);

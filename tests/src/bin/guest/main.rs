@@ -1,14 +1,19 @@
 //! The agent tested on whatever kernel this runs on, by named cases: `cargo xtask vm` runs it in its guests.
 //!
-//! In: the agent's binary (`AUDIT_AGENT_BIN`), root. Out: `CASE name ok` or `CASE name FAIL reason` for each case,
-//! `PROGRAM name count` for each loaded program; status 1 when one failed. Never: anything but the agent and this
-//! program itself, unless a case says so.
+//! In: the agent's binary (`AUDIT_AGENT_BIN`), root; names of paths or cases for only those. Out:
+//! `CASE path name ok|declared: what|failed: why` for each case, `PATH path absent` for a path that the kernel does not
+//! have, `SAME path path ok|failed: cases` for each pair of paths, `PROGRAM name count` for each loaded program; status 1
+//! when one failed. Never: anything but the agent and this program itself, unless a case says so.
 
+mod account;
 mod cases;
 mod channel;
 mod client;
 mod doctor;
 mod exchange;
+mod holder;
+mod place;
+mod pressure;
 mod server;
 mod suite;
 
@@ -18,10 +23,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let passed = match words.as_slice() {
-        ["serve", calls, place] => serve(calls, place),
-        [] => Ok(all()),
-        _ => Err(anyhow::anyhow!("usage: guest [serve CALLS PLACE]")),
+    let passed: Result<bool> = match words.as_slice() {
+        ["serve", calls, holder, place] => server::run(calls, holder, place).map(|()| true),
+        names => Ok(all(names)),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,
@@ -33,24 +37,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(calls: &str, place: &str) -> Result<bool> {
-    let calls = calls
-        .parse()
-        .map_err(|()| anyhow::anyhow!("unknown calls {calls}"))?;
-    server::run(calls, place).map(|()| true)
-}
-
-/// Runs everything; whether all of it passed.
-fn all() -> bool {
-    let failed = cases::SUITES.iter().filter(|suite| !suite::run(suite));
-    failed.count() == 0
-}
-
-/// Prints how a case ended.
-fn report(name: &str, result: &Result<()>) -> bool {
-    match result {
-        Ok(()) => println!("CASE {name} ok"),
-        Err(error) => println!("CASE {name} FAIL {}", format!("{error:#}").replace('\n', "\n  ")),
+/// Runs everything, or the paths and cases that are named; whether all of it passed.
+fn all(names: &[&str]) -> bool {
+    let is_path = |name: &&str| cases::PATHS.iter().any(|path| path.name == *name);
+    let (paths, only): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| is_path(name));
+    let mut passed = true;
+    let mut done: Vec<(&str, suite::Records)> = Vec::new();
+    for path in cases::PATHS {
+        if !paths.is_empty() && !paths.contains(&path.name) {
+            continue;
+        }
+        if let Some((good, records)) = suite::run(path, &only) {
+            passed &= good;
+            for (other, before) in &done {
+                passed &= suite::compare([(other, before), (path.name, &records)]);
+            }
+            done.push((path.name, records));
+        }
     }
-    result.is_ok()
+    passed
 }

@@ -1,23 +1,26 @@
 //! An inference server in a process of its own: it answers from memory, by the system calls it is told to use.
 //!
-//! In: `CALLS PLACE`, a port of the loopback or the path of a unix socket. Out: `listening` on stdout, then answers.
+//! In: `CALLS HOLDER PLACE`. Out: `listening` on stdout, then answers.
 
-use super::channel::{Calls, Channel};
+use super::channel::Channel;
 use super::exchange::Answer;
+use super::holder::Holder;
 use anyhow::{Context, Result};
 use audit_tests::process::Guard;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+/// More than one call of the largest exchange moves.
+const BUFFER: usize = 64 * 1024;
 
 /// A server for `calls` at `place`, listening.
-pub fn start(calls: Calls, place: &str) -> Result<Guard> {
+pub fn start(calls: &str, holder: Holder, place: &str) -> Result<Guard> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["serve", calls.name(), place])
+        .args(["serve", calls, &holder.name(), place])
         .stdout(Stdio::piped());
     let mut server = Guard::spawn(&mut command)?;
     let stdout = server
@@ -32,44 +35,59 @@ pub fn start(calls: Calls, place: &str) -> Result<Guard> {
 }
 
 /// Serves until the process is ended.
-pub fn run(calls: Calls, place: &str) -> Result<()> {
-    match place.parse::<u16>() {
-        Ok(port) => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-            println!("listening");
-            listener.incoming().for_each(|socket| serve(socket, calls));
-        }
-        Err(_) => {
-            let listener = UnixListener::bind(place)?;
-            println!("listening");
-            listener.incoming().for_each(|socket| serve(socket, calls));
-        }
-    }
-    Ok(())
+pub fn run(calls: &str, holder: &str, place: &str) -> Result<()> {
+    let holder = Holder::by_name(holder).with_context(|| format!("unknown holder {holder}"))?;
+    // Its children end with it.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    holder.run(calls, place, || println!("listening"))
 }
 
-/// One connection in a thread of its own.
-fn serve<S: Into<OwnedFd> + Send + 'static>(socket: std::io::Result<S>, calls: Calls) {
-    let Ok(socket) = socket else { return };
-    std::thread::spawn(move || {
-        let mut reader = BufReader::with_capacity(64 * 1024, Channel::new(socket, calls));
-        // A client that is done, or gone, ends the connection and nothing else.
-        while let Ok(Some(body)) = request(&mut reader) {
-            if answer(reader.get_mut(), &body).is_err() {
+/// Answers until the client is done or gone, which ends the connection and nothing else.
+pub fn serve(channel: Channel) {
+    let mut reader = BufReader::with_capacity(BUFFER, channel);
+    while let Ok(Some(request)) = request(&mut reader) {
+        if answer(reader.get_mut(), &request).is_err() || request.last {
+            return;
+        }
+    }
+}
+
+/// As [`serve`], with a thread that sends what this one asks it to.
+pub fn serve_apart(socket: &OwnedFd, calls: &str) -> Result<()> {
+    let mut sender = Channel::new(socket.try_clone()?, calls)?;
+    let (requests, received) = mpsc::channel::<Request>();
+    let sending = std::thread::spawn(move || {
+        for request in received {
+            if answer(&mut sender, &request).is_err() {
                 return;
             }
         }
     });
+    let mut reader = BufReader::with_capacity(BUFFER, Channel::new(socket.try_clone()?, calls)?);
+    while let Some(request) = request(&mut reader)? {
+        requests.send(request)?;
+    }
+    drop(requests);
+    sending.join().ok().context("the sending thread panicked")
 }
 
-/// The body of the next request; None at the end.
-fn request(reader: &mut impl BufRead) -> Result<Option<Value>> {
-    let mut length = 0;
+#[derive(Debug)]
+struct Request {
+    body: Value,
+    /// The client wants no more on this connection.
+    last: bool,
+}
+
+/// The next request; None at the end.
+fn request(reader: &mut impl BufRead) -> Result<Option<Request>> {
+    let (mut length, mut last) = (0, false);
     let mut line = String::new();
     while reader.read_line(&mut line)? > 2 {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse()?;
         }
+        last |= lower.trim_end() == "connection: close";
         line.clear();
     }
     if line.is_empty() {
@@ -77,11 +95,12 @@ fn request(reader: &mut impl BufRead) -> Result<Option<Value>> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(serde_json::from_slice(&body)?))
+    let body = serde_json::from_slice(&body)?;
+    Ok(Some(Request { body, last }))
 }
 
-fn answer(channel: &mut Channel, body: &Value) -> Result<()> {
-    let answer = Answer::to(body)?;
+fn answer(channel: &mut Channel, request: &Request) -> Result<()> {
+    let answer = Answer::to(&request.body)?;
     if answer.stream {
         return stream(channel, &answer);
     }
@@ -93,7 +112,11 @@ fn answer(channel: &mut Channel, body: &Value) -> Result<()> {
     });
     let body = body.to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
-    Ok(channel.send(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())?)
+    let bytes = format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes();
+    let last = answer.last_call.min(bytes.len());
+    let (first, second) = bytes.split_at(bytes.len() - last);
+    channel.send(first)?;
+    Ok(channel.send(second)?)
 }
 
 /// One chunk for each word, as a server does that sends token by token.
