@@ -6,6 +6,7 @@
 mod apt;
 mod arch;
 mod boot;
+mod coverage;
 mod cross;
 mod fetch;
 mod image;
@@ -18,6 +19,7 @@ use crate::shell::{cargo, root, run as run_command, say};
 use anyhow::{Result, bail};
 use arch::{Arch, SERIES};
 use boot::Report;
+use coverage::Coverage;
 use fetch::Kernel;
 use insns::Table;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,7 @@ pub struct Args {
     /// Ask the archive for newer kernels than those in the cache
     #[arg(long)]
     refresh: bool,
-    /// Write the verifier's instruction counts to docs/verifier-insns.md
+    /// Write the verifier's instruction counts to docs/verifier-insns.md, and what was seen to docs/coverage.md
     #[arg(long)]
     write: bool,
 }
@@ -64,10 +66,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let kernels = store.kernels(&wanted, args.refresh)?;
     let initrd = image::build(args.arch, &store.busybox()?, &programs(args.arch, &store)?)?;
-    let mut table = Table::read()?;
+    let mut kept = (Table::read()?, Coverage::read());
     let mut failed = Vec::new();
     for kernel in &kernels {
-        match on_kernel(args, kernel, &initrd, &mut table) {
+        match on_kernel(args, kernel, &initrd, &mut kept) {
             Ok(report) => say(&format!(
                 "Linux {}: passed in {} s",
                 kernel.series, report.seconds
@@ -79,7 +81,8 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     if args.write {
-        table.write()?;
+        kept.0.write()?;
+        kept.1.write()?;
     }
     if !failed.is_empty() {
         bail!("failed on Linux {}", failed.join(", "));
@@ -115,18 +118,26 @@ fn programs(arch: Arch, store: &fetch::Store) -> Result<[PathBuf; 2]> {
     Ok([agent, root().join("target/release/guest")])
 }
 
-/// Runs the tests on one kernel and compares its instruction counts.
-fn on_kernel(args: &Args, kernel: &Kernel, initrd: &Path, table: &mut Table) -> Result<Report> {
+/// Runs the tests on one kernel and compares its instruction counts and what was seen with what the repository keeps.
+fn on_kernel(
+    args: &Args,
+    kernel: &Kernel,
+    initrd: &Path,
+    (table, coverage): &mut (Table, Coverage),
+) -> Result<Report> {
     let report = boot::boot(args.arch, kernel, initrd)?;
     if !report.passed {
         bail!("tests failed, see above");
     }
     let counts = insns::in_report(&report.lines);
     let column = insns::column(args.arch, &kernel.series);
+    let found = coverage::in_report(&report.lines);
     if args.write {
         table.set(&column, counts);
+        coverage.set(args.arch, &kernel.series, &found);
     } else {
         table.compare(&column, &counts)?;
+        coverage.compare(args.arch, &kernel.series, &found)?;
     }
     Ok(report)
 }

@@ -46,7 +46,8 @@ fn path() -> PathBuf {
     root().join("docs/verifier-insns.md")
 }
 
-fn key(column: &str) -> Column {
+/// Architecture and version of `x86_64 6.1`, in an order.
+pub fn key(column: &str) -> Column {
     let (arch, series) = column.split_once(' ').unwrap_or(("", column));
     let numbers = series.split('.').map(|number| number.parse().unwrap_or(0));
     (arch.to_owned(), numbers.collect())
