@@ -36,6 +36,14 @@ pub const CONNECTIONS: usize = 16 * 1024;
 /// several fit.
 pub const CALLS_OPEN: usize = 16 * 1024;
 pub const LINK_CANDIDATES: usize = 8;
+/// Answers that asked for tools and may still lead to commands; tools of one, and bytes of their arguments that are kept.
+pub const ACTION_WINDOWS: usize = 256;
+pub const ACTION_TOOLS: usize = 16;
+pub const ACTION_ARGUMENTS_BYTES: usize = 2048;
+/// Actions of one answer; more are counted and declared. A tool may compile a program.
+pub const ACTIONS_OF_ANSWER: u64 = 64;
+/// Commands that wait for the look-up of a process.
+pub const ACTIONS_PENDING: usize = 1024;
 /// Plaintext of one TLS session, and of all, that waits for its socket to be known; and events of one session.
 pub const TLS_SESSION_HELD_BYTES: usize = 256 * 1024;
 pub const TLS_HELD_BYTES: usize = 8 * 1024 * 1024;

@@ -3,12 +3,14 @@
 //! In: [`Input`]s in the order of capture. Out: [`Output`]s. Never: IO, clocks, threads; memory beyond
 //! [`crate::limits`]. Fed the same inputs it gives the same outputs, so a capture file replays exactly.
 
+pub mod actions;
 pub mod assemble;
 mod bytes;
 mod causes;
 pub mod clients;
 pub mod connection;
 pub mod exchange;
+mod executed;
 mod facts;
 pub mod hops;
 mod lifecycle;
@@ -25,6 +27,7 @@ pub use output::{Options, Output};
 
 use crate::event::{Input, StartFact, SystemFact};
 use crate::record::Body;
+use actions::Actions;
 use audit_common::abi::ConnKey;
 use audit_common::config::Verdict;
 use audit_common::decode::{Body as Kernel, Event};
@@ -47,6 +50,8 @@ pub struct Pipeline {
     connections: HashMap<ConnKey, Connection>,
     listeners: HashMap<u16, Listener>,
     processes: Processes,
+    actions: Actions,
+    pending: Vec<executed::Pending>,
     clients: Clients,
     ends: Ends,
     hops: Hops,
@@ -67,6 +72,8 @@ impl Pipeline {
             connections: HashMap::new(),
             listeners: HashMap::new(),
             processes: Processes::default(),
+            actions: Actions::default(),
+            pending: Vec::new(),
             clients: Clients::default(),
             ends: Ends::default(),
             hops: Hops::default(),
@@ -125,7 +132,7 @@ impl Pipeline {
                     });
                 }
             }
-            Kernel::Exec(process) => self.processes.executed(process),
+            Kernel::Exec(process) => self.executed(process, event.time_ns, out),
             Kernel::Fork(_) => {}
             Kernel::Exit(process) => {
                 self.processes.ended(process.pid, event.time_ns);

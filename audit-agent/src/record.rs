@@ -3,9 +3,11 @@
 //! In: facts. Out: [`Body`]s, of which [`crate::ledger`] makes signed lines. Never: content, secrets, floats; a value
 //! that is not known is null, and no member is ever left out.
 
+pub mod action;
 pub mod hash;
 pub mod inference;
 
+pub use action::Action;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ pub enum Body {
     Epoch(Epoch),
     Recovery(Recovery),
     Model(Model),
+    Action(Box<Action>),
 }
 
 /// Something that was not recorded, and why.

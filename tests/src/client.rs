@@ -12,7 +12,7 @@ pub use crowd::{CROWD, TlsClient, chat, crowd, unique};
 pub use curl::{Answer, aborted_stream, aborted_stream_tls, curl, curl_tls, https_status};
 pub use held::HeldConnection;
 pub use node::node_tls;
-pub use python::{openai, openai_tls};
+pub use python::{agent_loop, openai, openai_tls};
 
 use anyhow::{Context, Result};
 use serde_json::Value;

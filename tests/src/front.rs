@@ -1,4 +1,4 @@
-//! Servers before a server: nginx, and a program that writes each request anew.
+//! Servers before a server: nginx, and a program that writes each request anew. And one that needs no server behind.
 //!
 //! In: the address of the server behind. Out: a front on a port of its own; ends when dropped.
 
@@ -47,6 +47,17 @@ impl Front {
         Self::start(|_, port| {
             let mut command = Command::new(python);
             command.arg(script).arg(port.to_string()).arg(upstream).args(ca);
+            Ok(command)
+        })
+    }
+
+    /// No front: a server that asks for a command to be executed, and is content with its result.
+    pub fn scripted(wanted: &str) -> Result<Self> {
+        let python = program("python3", "python3")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/scripted_server.py");
+        Self::start(|_, port| {
+            let mut command = Command::new(python);
+            command.arg(script).arg(port.to_string()).arg(wanted);
             Ok(command)
         })
     }

@@ -21,6 +21,7 @@ pub fn line(record: &Value) -> String {
             text(&record["file"], "path"),
             text(&record["file"], "sha256")
         ),
+        "action" => action(record),
         "heartbeat" => format!("ALIVE  {}", record["counters"]),
         "epoch" => format!("EPOCH  {} begins", record["next_epoch"]),
         "agent_start" => format!(
@@ -83,6 +84,22 @@ fn inference(record: &Value) -> String {
     )
 }
 
+fn action(record: &Value) -> String {
+    let words = |list: &Value| {
+        let words = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.collect::<Vec<_>>().join(" ")
+    };
+    format!(
+        "ACTION {}({}) {} <- {} of {} by {}",
+        text(&record["process"], "exe"),
+        record["process"]["pid"],
+        words(&record["process"]["argv"]),
+        words(&record["tools"]),
+        record["caused_by"].as_str().unwrap_or("?"),
+        text(record, "link"),
+    )
+}
+
 fn millis(us: u64) -> String {
     format!("{}.{} ms", us / 1000, us % 1000 / 100)
 }
@@ -114,6 +131,15 @@ mod tests {
         let record = json!({"record_type": "inference", "seq": 1, "hop": 1, "caused_by": "00ff",
             "capture": {"state": "complete"}});
         assert!(line(&record).ends_with(" [hop 1 of 00ff]"), "{}", line(&record));
+    }
+
+    #[test]
+    fn shows_an_action_with_what_asked_for_it() {
+        let record = json!({"record_type": "action", "seq": 2, "time": "2026-11-20T10:11:12.123456789Z",
+            "process": {"exe": "/bin/ls", "pid": 9, "argv": ["ls", "-l"]}, "tools": ["run"], "caused_by": "00ff",
+            "link": "process_time"});
+        let expected = "10:11:12.123 #2 ACTION /bin/ls(9) ls -l <- run of 00ff by process_time";
+        assert_eq!(line(&record), expected);
     }
 
     #[test]

@@ -130,6 +130,8 @@ impl Pipeline {
             };
             let record = assemble::inference(finished, &around);
             connection.gaps.clear();
+            let pids = [connection.client_pid, connection.server_pid];
+            self.watch_for_actions(&record.exchange_id, finished, pids);
             out.push(self.record(Body::Inference(Box::new(record)), finished.end_ns));
             self.count("inferences", 1);
         }

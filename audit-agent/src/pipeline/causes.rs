@@ -62,6 +62,9 @@ impl Pipeline {
             prompt,
         };
         self.hops.asked(place, &asked);
+        if let Some(prompt) = prompt.filter(|_| self.actions.is_open()) {
+            self.actions.asked(&lineage, prompt);
+        }
     }
 
     fn lineage(&self, pid: Option<u32>) -> Vec<u32> {

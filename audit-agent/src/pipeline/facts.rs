@@ -19,7 +19,11 @@ impl Pipeline {
             HostFact::Start(start) => self.started(start, out),
             HostFact::Clock { boot_ns, unix_ns } => self.clock(boot_ns, unix_ns, out),
             HostFact::Tick { boot_ns } => self.tick(boot_ns, out),
-            HostFact::Process(fact) => self.processes.learn(*fact),
+            HostFact::Process(fact) => {
+                let pid = fact.pid;
+                self.processes.learn(*fact);
+                self.looked_up(pid, out);
+            }
             HostFact::Models { pid, files, .. } => self.models(pid, files, out),
             HostFact::Peer {
                 sock,

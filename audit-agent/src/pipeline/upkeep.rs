@@ -14,6 +14,7 @@ impl Pipeline {
         self.processes.expire(boot_ns);
         self.clients.expire(boot_ns);
         self.hops.expire(boot_ns);
+        self.actions_tick(boot_ns, false, out);
         self.connections_tick(boot_ns, out);
         self.tls_tick(boot_ns, out);
         if boot_ns.saturating_sub(self.heartbeat_ns) >= self.options.heartbeat_ns {
@@ -74,6 +75,7 @@ impl Pipeline {
             self.end(key, true, out);
         }
         self.declare_unread(boot_ns, out);
+        self.actions_tick(boot_ns, true, out);
         let body = Body::AgentStop(AgentStop {
             counters: self.totals(),
             reason,

@@ -41,6 +41,10 @@ fn records() -> Vec<Value> {
         Body::AgentStop(AgentStop::default()),
         Body::Recovery(Recovery::default()),
         Body::Model(Model::default()),
+        Body::Action(Box::new(Action {
+            link: "process_time".into(),
+            ..Action::default()
+        })),
     ];
     let epochs = Epochs::new("test", 1, [2; 32].into());
     let (mut chain, mut lines) = (Chain::new(LogKey::new("test", &[1; 32]), epochs), Vec::new());

@@ -3,7 +3,7 @@
 use super::calls::{Seen, run};
 use super::script;
 use crate::slm::installation;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -24,4 +24,17 @@ pub fn openai(server_url: &str, api_key: &str, calls: &[(u64, Value)]) -> Result
 /// The same over TLS, with the authority that the server's certificate must have.
 pub fn openai_tls(server_url: &str, ca: &Path, api_key: &str, calls: &[(u64, Value)]) -> Result<Vec<Seen>> {
     run(command(server_url, api_key)?.env("SSL_CERT_FILE", ca), calls)
+}
+
+/// An agent's loop: what it executed, in order, one JSON value (`pid`, `command`) for each.
+pub fn agent_loop(server_url: &str) -> Result<Vec<Value>> {
+    let output = Command::new("python3")
+        .arg(script("agent.py"))
+        .arg(server_url)
+        .output()?;
+    if !output.status.success() {
+        bail!("the agent failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }

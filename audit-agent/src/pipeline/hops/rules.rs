@@ -10,6 +10,8 @@ use super::Begun;
 /// Bytes of a prompt's last text that are looked for in another prompt; shorter ones are in many.
 const NEEDLE_MIN: usize = 16;
 const NEEDLE_MAX: usize = 256;
+/// How far from the end of a prompt its last text begins at most: every call pays for the search.
+const NEEDLE_WITHIN: usize = 8 * 1024;
 /// Where it is looked for: the end of a prompt, which is what was said last.
 const HAYSTACK: usize = 64 * 1024;
 
@@ -43,22 +45,21 @@ fn trace_id(traceparent: &str) -> Option<String> {
 pub fn needle(canonical: &[u8]) -> Option<Vec<u8>> {
     // Quotes inside of a text have a backslash before them, so these are members. They sort before `role` and `type`.
     let members: [&[u8]; 2] = [b"\"content\":\"", b"\"text\":\""];
-    let end_of = |member: &&[u8]| {
-        let at = canonical
-            .windows(member.len())
-            .rposition(|window| window == *member);
-        at.map(|at| at + member.len())
+    let tail = canonical.get(canonical.len().saturating_sub(NEEDLE_WITHIN)..)?;
+    let behind = |member: &&[u8]| {
+        let at = tail.windows(member.len()).rposition(|window| window == *member)?;
+        tail.get(at + member.len()..)
     };
-    let start = members.iter().filter_map(end_of).max();
-    let start = start.or_else(|| canonical.starts_with(b"\"").then_some(1))?;
-    let text = canonical.get(start..)?;
+    let last = members.iter().filter_map(behind).min_by_key(|text| text.len());
+    let text = last.or_else(|| canonical.strip_prefix(b"\""))?;
+    let text = text.get(..NEEDLE_MAX.min(text.len()))?;
     let mut escaped = false;
     let end = text.iter().position(|byte| {
         let ends = *byte == b'"' && !escaped;
         escaped = *byte == b'\\' && !escaped;
         ends
-    })?;
-    let text = text.get(..end.min(NEEDLE_MAX))?;
+    });
+    let text = text.get(..end.unwrap_or(text.len()))?;
     (text.len() >= NEEDLE_MIN).then(|| text.to_vec())
 }
 
