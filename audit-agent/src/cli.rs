@@ -1,12 +1,17 @@
 //! The commands.
 
 pub mod doctor;
+pub mod export;
+pub mod log;
 pub mod pretty;
+pub mod prove;
 pub mod replay;
 #[cfg(feature = "live")]
 pub mod run;
+pub mod serve;
 pub mod verify;
 
+use crate::ledger::keys::Verifier;
 use std::path::PathBuf;
 
 /// Where keys, log and state live when nothing else is said.
@@ -21,4 +26,15 @@ pub struct Place {
     /// Configuration file (TOML)
     #[arg(long)]
     pub config: Option<PathBuf>,
+}
+
+/// A log's public key from its text, or from a file that holds it.
+pub fn verifier(key: &str) -> anyhow::Result<Verifier> {
+    match Verifier::parse(key) {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => match std::fs::read_to_string(key) {
+            Ok(text) => Verifier::parse(&text).map_err(Into::into),
+            Err(_) => Err(error.into()),
+        },
+    }
 }

@@ -4,12 +4,16 @@
 //! sequence number twice, a line that is not signed, a loss without a signed word, a checkpoint that contradicts an
 //! earlier one. `docs/ledger.md` specifies it.
 
+pub mod audit;
 pub mod chain;
 pub mod disk;
 pub mod epoch;
+pub mod http;
 pub mod keys;
 pub mod merkle;
 pub mod note;
+pub mod policy;
+pub mod proof_file;
 pub mod recover;
 pub mod source;
 pub mod store;

@@ -70,3 +70,11 @@ pub const UNWRITTEN_BYTES: usize = 16 * 1024 * 1024;
 pub const NOTE_BYTES: usize = 64 * 1024;
 /// Epochs that the stored secret may be behind the log's last line.
 pub const EPOCHS_BEHIND: u64 = 100_000;
+/// Lines of a witness policy.
+pub const POLICY_LINES: usize = 10_000;
+/// Bytes of one resource that a log's server gives: a bundle of 256 entries of 65,535 bytes is the largest.
+pub const RESOURCE_BYTES: u64 = 17 * 1024 * 1024;
+/// Bytes of one request to a witness: a checkpoint and 63 hashes.
+pub const REQUEST_BYTES: usize = 128 * 1024;
+/// Connections that a server of ours answers at once.
+pub const SERVED_CONNECTIONS: usize = 64;

@@ -28,6 +28,12 @@ enum Command {
     Replay(cli::replay::Args),
     /// Check a log with its public key
     Verify(cli::verify::Args),
+    /// Prove that one record is in the log
+    Prove(cli::prove::Args),
+    /// Write records with all that others need to check them
+    Export(cli::export::Args),
+    /// Offer the log to verifiers elsewhere
+    Serve(cli::serve::Args),
     /// Say what this host lets the agent see
     Doctor(cli::doctor::Args),
 }
@@ -49,6 +55,9 @@ fn main() -> ExitCode {
         Command::BenchFloor => cli::run::floor(),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Verify(args) => cli::verify::run(&args),
+        Command::Prove(args) => cli::prove::run(&args),
+        Command::Export(args) => cli::export::run(&args),
+        Command::Serve(args) => cli::serve::run(&args),
         Command::Doctor(args) => cli::doctor::run(&args),
     };
     match result {

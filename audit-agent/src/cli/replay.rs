@@ -5,13 +5,15 @@ use crate::capture::file::Reader;
 use crate::config::Config;
 use crate::event::Input;
 use crate::ledger::chain::Chain;
+use crate::ledger::disk::{DirDisk, Disk, Read};
 use crate::ledger::keys::Keys;
+use crate::ledger::store::{RECORDS, Store};
 use crate::pipeline::{Options, Output, Pipeline};
 use crate::record::hash::Hasher;
 use crate::sink::{Format, Sink};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -24,6 +26,9 @@ pub struct Args {
     /// How records are shown
     #[arg(long, value_enum)]
     output: Option<Format>,
+    /// Write the log that this makes into an empty directory
+    #[arg(long)]
+    log: Option<PathBuf>,
     /// Replay so many times and print what it took, for measurements
     #[arg(long, default_value_t = 1)]
     repeat: u32,
@@ -49,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut totals = Totals::default();
     let started = Instant::now();
     for _ in 0..args.repeat {
-        let replayed = replay(&capture, &config, &args.place, &mut sink, &mut totals);
+        let replayed = replay(&capture, &config, args, &mut sink, &mut totals);
         replayed.with_context(|| format!("cannot replay {}", args.file.display()))?;
     }
     sink.flush();
@@ -70,11 +75,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn replay(
     capture: &[u8],
     config: &Config,
-    place: &Place,
+    args: &Args,
     sink: &mut Sink,
     totals: &mut Totals,
 ) -> anyhow::Result<()> {
-    let keys = Keys::load_or_create(&place.dir.join("keys"), "replay")?;
+    let keys = Keys::load_or_create(&args.place.dir.join("keys"), "replay")?;
+    let mut store = args.log.as_deref().map(new_log).transpose()?;
     let mut pipeline = Pipeline::new(Options {
         filter: config.filter.clone(),
         verifier_key: keys.log.verifier().to_string(),
@@ -96,10 +102,32 @@ fn replay(
             if let Output::Record { body, unix_ns } = output {
                 totals.records += 1;
                 chain.sign(&body, unix_ns, &mut lines);
-                lines.drain(..).for_each(|line| sink.line(&line.bytes));
-                chain.take_full();
+                let mut full = chain.take_full();
+                for line in lines.drain(..) {
+                    sink.line(&line.bytes);
+                    if let Some(store) = &mut store {
+                        store.put(line.seq, &line.bytes, &mut full);
+                    }
+                }
             }
         }
     }
+    if let Some(store) = &mut store {
+        store.commit()?;
+        store.publish(&chain.checkpoint().to_string())?;
+    }
     Ok(())
+}
+
+/// A log in a directory that has none.
+fn new_log(dir: &Path) -> anyhow::Result<Store<DirDisk>> {
+    let mut disk = DirDisk::new(dir);
+    disk.make_dir("")
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    ensure!(
+        disk.list(RECORDS)?.is_empty(),
+        "{} has a log already",
+        dir.display()
+    );
+    Ok(Store::new(disk, 0, 0, Vec::new()))
 }

@@ -1,116 +1,163 @@
 //! `audit-agent verify`: checks a log with its public key alone.
 
-use crate::ledger::disk::DirDisk;
-use crate::ledger::keys::Verifier;
-use crate::ledger::store::{segment, segments};
-use crate::ledger::verify::{LogCheck, Report};
-use crate::limits;
+use super::log::{Opened, open};
+use super::verifier;
+use crate::host::clock;
+use crate::ledger::audit::{Asked, Finding, Verdict, audit};
+use crate::ledger::merkle::proof::Head;
+use crate::ledger::note::{Checkpoint, Note};
+use crate::ledger::policy::Policy;
 use anyhow::Context;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Exit status: 0 intact (declared gaps are listed), 1 tampered, 2 unreadable, 3 the last line is torn.
+/// How the finding is shown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Exit status: 0 intact, 1 tampered, 2 unreadable, 3 intact with declared gaps, 4 records behind the checkpoint,
+/// 5 truncated, 6 policy not met, 7 another log or key.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The log's directory, or a file of its lines from the first on
-    log: PathBuf,
+    /// The log: its directory, an http:// address, or a file of its lines from the first on
+    log: String,
     /// The log's public key: the text of keys/log.pub, or a file that holds it
     #[arg(long)]
     key: String,
-    /// Print the report as JSON
+    /// A file that says which witnesses have to have cosigned
     #[arg(long)]
-    json: bool,
+    policy: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere; the log has to continue it (repeatable)
+    #[arg(long)]
+    checkpoint: Vec<PathBuf>,
+    /// SHA-256 of the log's first line, as an earlier check printed it
+    #[arg(long)]
+    first_line: Option<String>,
+    /// The newest cosignature may be so many seconds old
+    #[arg(long)]
+    max_age: Option<u64>,
+    /// How the finding is shown
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let verifier = verifier(&args.key)?;
-    let report = check(BufReader::with_capacity(1 << 20, open(&args.log)?), verifier)?;
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print(&report);
+    let asked = asked(args)?;
+    let bar = std::io::stderr().is_terminal();
+    let mut progress = |done: u64, all: u64| {
+        if bar {
+            show_progress(done, all);
+        }
+    };
+    let finding = match open(&args.log)? {
+        Opened::Files(mut files) => audit(&mut files, &asked, &mut progress),
+        Opened::Remote(mut remote) => audit(&mut remote, &asked, &mut progress),
+        Opened::Lines(mut lines) => audit(&mut lines, &asked, &mut progress),
+    };
+    if bar {
+        show_progress(0, 0);
     }
-    Ok(match &report {
-        Report { fault: Some(_), .. } => ExitCode::from(1),
-        Report { torn: true, .. } => ExitCode::from(3),
-        _ => ExitCode::SUCCESS,
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string(&finding)?),
+        Output::Text => print(&finding),
+    }
+    Ok(ExitCode::from(finding.verdict.exit_status()))
+}
+
+fn asked(args: &Args) -> anyhow::Result<Asked> {
+    let key = verifier(&args.key)?;
+    let policy = match &args.policy {
+        Some(path) => Policy::parse(&text(path)?).with_context(|| format!("in {}", path.display()))?,
+        None => Policy::default(),
+    };
+    let kept = args
+        .checkpoint
+        .iter()
+        .map(|path| -> anyhow::Result<(Head, Note)> {
+            let opened = Checkpoint::open(&text(path)?, &key);
+            let (checkpoint, note) = opened.with_context(|| format!("the checkpoint {}", path.display()))?;
+            Ok((checkpoint.head, note))
+        });
+    Ok(Asked {
+        kept: kept.collect::<anyhow::Result<_>>()?,
+        policy,
+        first_line: args.first_line.clone(),
+        newest_since: args
+            .max_age
+            .map(|age| (clock::unix_ns() / 1_000_000_000).saturating_sub(age)),
+        key,
     })
 }
 
-/// A file, or the segments of a directory one behind the other.
-fn open(log: &Path) -> anyhow::Result<Box<dyn Read>> {
-    let cannot = || format!("cannot read the log {}", log.display());
-    if !log.is_dir() {
-        return Ok(Box::new(File::open(log).with_context(cannot)?));
-    }
-    let mut whole: Box<dyn Read> = Box::new(std::io::empty());
-    for first in segments(&DirDisk::new(log)).with_context(cannot)? {
-        let file = File::open(log.join(segment(first))).with_context(cannot)?;
-        whole = Box::new(whole.chain(file));
-    }
-    Ok(whole)
+fn text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn verifier(key: &str) -> anyhow::Result<Verifier> {
-    match Verifier::parse(key) {
-        Ok(verifier) => Ok(verifier),
-        Err(error) => match std::fs::read_to_string(key) {
-            Ok(text) => Verifier::parse(&text).map_err(Into::into),
-            Err(_) => Err(error.into()),
-        },
-    }
-}
-
-/// Checks line by line; a line that is longer than any record is not read to its end.
-fn check(mut log: impl BufRead, verifier: Verifier) -> anyhow::Result<Report> {
-    let mut check = LogCheck::new(verifier);
-    let mut line = Vec::new();
-    let most = 2 * limits::RECORD_BYTES as u64;
-    loop {
-        line.clear();
-        (&mut log)
-            .take(most)
-            .read_until(b'\n', &mut line)
-            .context("cannot read the log")?;
-        match line.strip_suffix(b"\n") {
-            Some(whole) => {
-                if !check.line(whole) {
-                    break;
-                }
-            }
-            None if line.is_empty() => break,
-            None if (line.len() as u64) < most => {
-                check.torn();
-                break;
-            }
-            None => {
-                check.line(&line);
-                break;
-            }
+#[expect(clippy::print_stderr, reason = "a progress bar is for a person at a terminal")]
+fn show_progress(done: u64, all: u64) {
+    const WIDTH: u64 = 40;
+    match (done * WIDTH).checked_div(all) {
+        Some(full) => {
+            let bar: String = (0..WIDTH).map(|at| if at < full { '#' } else { '.' }).collect();
+            eprint!("\r{bar} {done}/{all} records");
         }
+        None => eprint!("\r{:70}\r", ""),
     }
-    Ok(check.finish())
 }
 
-fn print(report: &Report) {
-    let times = [&report.first_time, &report.last_time].map(|time| time.as_deref().unwrap_or("-"));
-    println!("{} records from {} to {}", report.records, times[0], times[1]);
-    for (kind, count) in &report.by_type {
-        println!("  {count:>8} {kind}");
+fn print(finding: &Finding) {
+    let log = &finding.log;
+    let times = [&log.first_time, &log.last_time].map(|time| time.as_deref().unwrap_or("-"));
+    println!("log        {}", finding.origin);
+    println!("records    {} from {} to {}", log.records, times[0], times[1]);
+    for (kind, count) in &log.by_type {
+        println!("           {count:>8} {kind}");
     }
-    for (place, count) in &report.gaps {
-        println!("  {count:>8} declared gaps: {place}");
+    for (place, count) in &log.gaps {
+        println!("           {count:>8} declared gaps: {place}");
     }
-    match (&report.fault, report.torn) {
-        (Some(fault), _) => println!(
-            "TAMPERED at sequence number {} (line {}): {}",
-            fault.seq, fault.line, fault.reason
-        ),
-        (None, true) => {
-            println!("TORN: the last line was not written whole; the records before it are intact")
-        }
-        (None, false) => println!("INTACT"),
+    if finding.retired > 0 {
+        println!(
+            "deleted    {} records, under a signed retention record",
+            finding.retired
+        );
     }
+    if let Some(root) = &finding.root {
+        println!("checkpoint {} records, root {root}", finding.signed);
+    }
+    if !finding.cosigned_by.is_empty() {
+        println!(
+            "witnesses  {} cosigned {} records",
+            finding.cosigned_by.join(", "),
+            finding.cosigned
+        );
+    }
+    if let Some(first) = &finding.first_line {
+        println!("first line {first}");
+    }
+    let at = finding
+        .first_bad_seq
+        .map(|seq| format!(" at sequence number {seq}"))
+        .unwrap_or_default();
+    let word = match finding.verdict {
+        Verdict::Intact => "INTACT",
+        Verdict::IntactWithGaps => "INTACT, with declared gaps",
+        Verdict::UnverifiedTail => "INTACT as far as the checkpoint goes",
+        Verdict::Tampered => "TAMPERED",
+        Verdict::Truncated => "TRUNCATED",
+        Verdict::PolicyUnmet => "POLICY NOT MET",
+        Verdict::WrongKey => "ANOTHER LOG OR KEY",
+        Verdict::Unreadable => "UNREADABLE",
+    };
+    let reason = if finding.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", finding.reason)
+    };
+    println!("{word}{at}{reason}");
 }

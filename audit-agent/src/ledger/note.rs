@@ -2,7 +2,7 @@
 //!
 //! In: text. Out: its parts, and which keys signed it. Never: a part that is not spelled as the specification says.
 
-use super::keys::{LogKey, Verifier, is_key_name};
+use super::keys::{LogKey, Verifier, cosigned, is_key_name};
 use super::merkle::Hash;
 use super::merkle::proof::Head;
 use crate::limits;
@@ -84,6 +84,16 @@ impl Note {
             name: key.name().into(),
             id: key.id(),
             bytes: key.sign(self.text.as_bytes()).to_vec(),
+        });
+    }
+
+    /// Adds the signature of a witness, made at `time` (POSIX seconds).
+    pub fn cosign(&mut self, key: &LogKey, time: u64) {
+        let signature = key.sign(cosigned(&self.text, time).as_bytes());
+        self.signatures.push(NoteSignature {
+            name: key.name().into(),
+            id: key.verifier().cosigner().id(),
+            bytes: [time.to_be_bytes().as_slice(), &signature].concat(),
         });
     }
 

@@ -6,12 +6,22 @@
 use super::disk::Read;
 use super::merkle::tile::{self, WIDTH};
 use super::merkle::{Hash, leaf, root_of};
-use super::store::{CHECKPOINT, SEGMENT, segment};
+use super::store::{CHECKPOINT, COSIGNED, KEPT, SEGMENT, segment, segments};
 use std::io;
 
 /// Gives resources; None for what is not there.
 pub trait Source {
     fn fetch(&mut self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// How many lines there are, also behind the checkpoint; None where only the checkpoint tells.
+    fn extent(&mut self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Whether bytes follow the last line that are no line.
+    fn torn(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// The log of a directory. Lines are read whole; one segment stays in memory.
@@ -109,8 +119,8 @@ fn line_at<'a>(bytes: &'a [u8], ends: &[usize], place: usize) -> Option<&'a [u8]
 
 impl<D: Read> Source for Files<D> {
     fn fetch(&mut self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        if path == CHECKPOINT {
-            return self.disk.read(CHECKPOINT);
+        if [CHECKPOINT, COSIGNED, KEPT].contains(&path) {
+            return self.disk.read(path);
         }
         let Some((level, index, width)) = tile::parse_path(path) else {
             return Ok(None);
@@ -130,6 +140,23 @@ impl<D: Read> Source for Files<D> {
         let mut bundle = Vec::new();
         let whole = lines.iter().all(|line| tile::put_entry(&mut bundle, line));
         Ok(whole.then_some(bundle))
+    }
+
+    fn extent(&mut self) -> io::Result<Option<u64>> {
+        let Some(last) = segments(&self.disk)?.last().copied() else {
+            return Ok(Some(0));
+        };
+        let lines = self.segment(last)?.map_or(0, |(_, ends)| ends.len() as u64);
+        Ok(Some(last + lines))
+    }
+
+    fn torn(&mut self) -> io::Result<bool> {
+        let Some(last) = segments(&self.disk)?.last().copied() else {
+            return Ok(false);
+        };
+        Ok(self
+            .segment(last)?
+            .is_some_and(|(bytes, _)| bytes.last().is_some_and(|byte| *byte != b'\n')))
     }
 }
 

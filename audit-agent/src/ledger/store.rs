@@ -16,6 +16,11 @@ pub const RECORDS: &str = "records";
 /// The last checkpoint that was signed.
 pub const CHECKPOINT: &str = "checkpoint";
 
+/// The last checkpoint that enough witnesses cosigned.
+pub const COSIGNED: &str = "checkpoint.cosigned";
+/// Lines that stay when their segment is deleted: epoch and retention records.
+pub const KEPT: &str = "kept.jsonl";
+
 /// The segment that begins with line `first`.
 pub fn segment(first: u64) -> String {
     format!("{RECORDS}/{first:012}.jsonl")

@@ -50,6 +50,8 @@ pub struct Checked {
     pub gap: Option<String>,
     /// Only for epoch records: the next epoch and its key.
     pub next: Option<(u64, Verifier)>,
+    /// Only for retention records: lines before this one are deleted.
+    pub retired_before: Option<u64>,
 }
 
 /// Which key has to have signed a line.
@@ -96,7 +98,10 @@ pub fn check_line(line: &[u8], signer: &Signer) -> Result<Checked, LineError> {
         seq: number(&record, "seq")?,
         prev: text(&record, "prev")?,
         time: text(&record, "time")?,
-        gap: text(&record, "where").ok(),
+        gap: text(&record, "where").ok().filter(|_| record_type == "gap"),
+        retired_before: number(&record, "retired_before")
+            .ok()
+            .filter(|_| record_type == "retention"),
         next: match record_type.as_str() {
             "epoch" => Some(next_key(&record, signer)?),
             _ => None,
@@ -108,6 +113,7 @@ pub fn check_line(line: &[u8], signer: &Signer) -> Result<Checked, LineError> {
 /// What a line says of itself, believed by nobody.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Claim {
+    pub seq: u64,
     pub epoch: u64,
     pub record_type: String,
     pub time: String,
@@ -119,6 +125,7 @@ pub struct Claim {
 pub fn claim(line: &[u8]) -> Result<Claim, LineError> {
     let record: Map<String, Value> = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
     Ok(Claim {
+        seq: number(&record, "seq")?,
         epoch: number(&record, "epoch")?,
         record_type: text(&record, "record_type")?,
         time: text(&record, "time")?,
@@ -199,6 +206,8 @@ pub struct Report {
     pub gaps: BTreeMap<String, u64>,
     pub first_time: Option<String>,
     pub last_time: Option<String>,
+    /// Lines before this one are deleted, as the last retention record says.
+    pub retired_before: u64,
     pub fault: Option<Fault>,
     /// The last line has no line end: it was not written whole.
     pub torn: bool,
@@ -209,7 +218,9 @@ pub struct Report {
 pub struct LogCheck {
     signer: Signer,
     seq: u64,
-    prev: [u8; 32],
+    /// None behind lines that are not there.
+    prev: Option<[u8; 32]>,
+    fault: Option<LineError>,
     report: Report,
 }
 
@@ -223,7 +234,8 @@ impl LogCheck {
         Self {
             signer,
             seq,
-            prev,
+            prev: Some(prev),
+            fault: None,
             report: Report::default(),
         }
     }
@@ -235,7 +247,7 @@ impl LogCheck {
         }
         match self.check(line) {
             Ok(checked) => {
-                self.prev = Sha256::digest(line).into();
+                self.prev = Some(Sha256::digest(line).into());
                 self.seq += 1;
                 self.count(checked);
                 true
@@ -246,9 +258,41 @@ impl LogCheck {
                     line: self.report.records + 1,
                     reason: reason.to_string(),
                 });
+                self.fault = Some(reason);
                 false
             }
         }
+    }
+
+    /// A line out of deleted ones: its signature, and the key or the retention that it names.
+    pub fn kept(&mut self, line: &[u8], seq: u64) -> bool {
+        let checked = match check_line(line, &self.signer) {
+            Ok(checked) if checked.seq == seq => checked,
+            _ => return false,
+        };
+        if let Some((epoch, key)) = checked.next {
+            (self.signer.epoch, self.signer.key) = (epoch, key);
+        }
+        self.report.retired_before = self
+            .report
+            .retired_before
+            .max(checked.retired_before.unwrap_or(0));
+        true
+    }
+
+    /// Goes on at line `seq`; those before it are not there.
+    pub fn skip_to(&mut self, seq: u64) {
+        (self.seq, self.prev) = (seq, None);
+    }
+
+    /// Whether the fault is that the log or its key is another.
+    pub fn of_another_key(&self) -> bool {
+        self.fault == Some(LineError::OtherLog)
+    }
+
+    /// What the fault is, in words.
+    pub fn reason(&self) -> String {
+        self.fault.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     fn check(&self, line: &[u8]) -> Result<Checked, LineError> {
@@ -260,7 +304,7 @@ impl LogCheck {
                 found: checked.seq,
             });
         }
-        if checked.prev != hex(&self.prev) {
+        if self.prev.is_some_and(|prev| checked.prev != hex(&prev)) {
             return Err(LineError::Chain);
         }
         // Otherwise the log key could sign records long after the first.
@@ -274,6 +318,10 @@ impl LogCheck {
         if let Some((epoch, key)) = checked.next {
             (self.signer.epoch, self.signer.key) = (epoch, key);
         }
+        self.report.retired_before = self
+            .report
+            .retired_before
+            .max(checked.retired_before.unwrap_or(0));
         self.report.records += 1;
         self.report.first_time.get_or_insert_with(|| checked.time.clone());
         self.report.last_time = Some(checked.time);
