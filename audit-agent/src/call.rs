@@ -1,7 +1,11 @@
 //! What was asked of a model and what it answered: the normal form of every inference API.
 //!
 //! In: filled by the decoders of [`crate::infer`]. Out: read by [`crate::record`]. `None` means that the
-//! wire did not say; nothing here is estimated. Times are nanoseconds of boot time.
+//! wire did not say, and what is not the server's own count says so. Times are nanoseconds of boot time.
+
+mod about;
+
+pub use about::{Admin, Attachment, Inventory, ModelEntry, Results, Thread, Upstream};
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -13,6 +17,8 @@ pub enum TokensSource {
     ServerUsage,
     /// Counted from the tokens or logprob entries that the answer carried one by one.
     CountedTokens,
+    /// The server gave no count: the pieces of the stream that carried something, most often one token each.
+    CountedChunks,
     #[default]
     Unknown,
 }
@@ -40,6 +46,7 @@ pub struct Choice {
     pub index: u64,
     /// Joined text, cut at [`crate::limits::TEXT_BYTES`].
     pub text: String,
+    /// What the model said before its answer, from a member of its own or from `<think>` and channel marks.
     pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
     /// As the server wrote it.
@@ -54,10 +61,10 @@ pub struct Confidence {
     pub min_logprob: f64,
 }
 
-/// One inference.
+/// One inference, or one of the two other things that are told to such servers ([`Call::admin`], [`Call::inventory`]).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
-    /// Which API family decoded it: `openai_chat`, `llama_cpp_completion`.
+    /// Which API family decoded it; `docs/record-format.md` lists them.
     pub api: &'static str,
     /// OpenTelemetry `gen_ai.operation.name`: `chat`, `text_completion`, `embeddings`.
     pub operation: &'static str,
@@ -82,6 +89,25 @@ pub struct Call {
     /// are joined as a canonical JSON array of strings); None when the answer was not seen whole.
     pub completion_canonical: Option<Vec<u8>>,
     pub tools_offered: u64,
+    /// Prompts, texts or documents of one request; None where it has one by its nature.
+    pub inputs: Option<u64>,
+    /// Answers that are no text.
+    pub results: Option<Results>,
+    /// Images, sounds and files of the request and of the answer.
+    pub attachments: Vec<Attachment>,
+    /// What it belongs to.
+    pub thread: Thread,
+    /// A LoRA adapter that was asked for.
+    pub adapter: Option<String>,
+    /// The prompt as the server rendered it, and a template that the request brought.
+    pub rendered_prompt: Option<Vec<u8>>,
+    pub chat_template: Option<Vec<u8>>,
+    /// Microseconds by the server's own clock: `queue`, `load`, `prompt`, `generation`, `first_token`, `total`.
+    pub server_timing_us: BTreeMap<&'static str, u64>,
+    /// What a proxy in front, or a server that asks another, says.
+    pub upstream: Upstream,
+    /// Version of the API that the client asked for (`anthropic-version`, `mcp-protocol-version`).
+    pub api_version: Option<String>,
     pub input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub cached_tokens: Option<u64>,
@@ -98,4 +124,17 @@ pub struct Call {
     pub end_user: Option<(&'static str, String)>,
     /// Anything of the body that was over a cap or not understood, by name; goes into the record.
     pub notes: Vec<&'static str>,
+    /// It changed what the server serves, and was no inference.
+    pub admin: Option<Admin>,
+    /// It asked what the server serves, and was no inference.
+    pub inventory: Option<Inventory>,
+}
+
+impl Call {
+    /// Says `note` once.
+    pub fn note(&mut self, note: &'static str) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
 }

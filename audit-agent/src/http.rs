@@ -9,7 +9,6 @@ pub mod grpc;
 mod h1;
 mod h2;
 mod message;
-pub mod ndjson;
 pub mod sse;
 mod websocket;
 

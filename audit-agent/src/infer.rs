@@ -5,18 +5,39 @@
 //!
 //! A family is one file that implements [`family::Family`]; [`paths`] says which requests are its.
 
+mod admin;
 mod answer;
+mod anthropic;
 mod body;
+mod completions;
+mod embeddings;
 mod error;
 pub mod family;
+mod generate;
 pub mod grpc;
+mod headers;
+mod inventory;
 mod json;
+mod kserve;
 mod llama_cpp;
+mod lm_studio;
+mod mcp;
+mod media;
+mod multipart;
+mod ollama;
 mod openai_chat;
+mod parts;
 pub mod paths;
 mod request;
+mod rerank;
+mod responses;
+mod sniff;
+mod squeeze;
+mod thinking;
+mod tokenize;
 mod undecoded;
 mod unread;
+mod vertex;
 
 use crate::call::Call;
 use crate::http::grpc::Grpc;
@@ -69,8 +90,11 @@ pub struct Ended {
 /// An exchange of messages (WebSocket, gRPC) gives [`Decoder::message`] in place of `response_body`; its `request` comes
 /// with what the handshake had as body, which is nothing.
 pub trait Decoder: Send + std::fmt::Debug {
-    /// The whole request body, or its first [`crate::limits::BODY_BYTES`] with `complete` false.
-    fn request(&mut self, body: &[u8], complete: bool);
+    /// The next decoded bytes of the request body.
+    fn request_body(&mut self, data: &[u8]);
+
+    /// The request is over; `complete` when every byte of its body was given.
+    fn request_end(&mut self, complete: bool);
 
     /// The head of the final response.
     fn response(&mut self, head: &ResponseHead);
@@ -92,12 +116,13 @@ pub trait Decoder: Send + std::fmt::Debug {
         Vec::new()
     }
 
-    /// The RFC 8785 form of what was asked, once [`Decoder::request`] has seen it whole: `Call::prompt_canonical`.
+    /// The RFC 8785 form of what was asked, once [`Decoder::request_end`] has seen it whole: `Call::prompt_canonical`.
     fn prompt(&self) -> Option<&[u8]> {
         None
     }
 
-    /// Whether [`Decoder::finish`] has a call to tell of; false for a session between two calls.
+    /// Whether [`Decoder::finish`] has a call to tell of, known when the request is over; false for a session between two
+    /// calls, and for a body that turned out to be no call.
     fn has_call(&self) -> bool {
         true
     }
@@ -109,10 +134,13 @@ pub trait Decoder: Send + std::fmt::Debug {
 /// What a request is to the agent, judged from its head alone.
 #[derive(Debug)]
 pub enum Classified {
-    /// A call to a model.
+    /// A call to a model, a change of what is served, or a question of it: nobody but an inference server has such paths.
     Inference(Box<dyn Decoder>),
-    /// Another path that only inference servers have (`/props`, `/v1/models`, `/api/tags`...): evidence
-    /// that this is one, no record.
+    /// The body will tell.
+    Perhaps(Box<dyn Decoder>),
+    /// What other servers have too: of use if the server is known for one by other requests.
+    Hint(Box<dyn Decoder>),
+    /// Another path that only inference servers have: evidence that this is one, no record.
     Metadata,
     Other,
 }
@@ -123,13 +151,16 @@ pub fn classify(head: &RequestHead) -> Classified {
         return classified;
     }
     match paths::route(&head.method, head.path()) {
-        Some(Route::OpenAiChat) => Classified::Inference(family::decoder(openai_chat::OpenAiChat)),
-        Some(Route::LlamaCppCompletion) => Classified::Inference(family::decoder(llama_cpp::Completion)),
-        Some(Route::Undecoded(operation)) => {
-            Classified::Inference(family::decoder(undecoded::Undecoded { operation }))
+        Some(Route::Noise) => Classified::Metadata,
+        // Many servers that are none have such a path.
+        Some(route @ Route::Inventory(inventory::Source::Version | inventory::Source::Info)) => {
+            paths::decoder_of(route, head).map_or(Classified::Other, Classified::Hint)
         }
-        Some(Route::Metadata) => Classified::Metadata,
-        None => Classified::Other,
+        Some(route) => paths::decoder_of(route, head).map_or(Classified::Metadata, Classified::Inference),
+        None => match sniff::Sniffer::new(head) {
+            Some(sniffer) => Classified::Perhaps(Box::new(sniffer)),
+            None => Classified::Other,
+        },
     }
 }
 

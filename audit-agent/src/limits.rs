@@ -17,6 +17,28 @@ pub const H2_STREAMS: usize = 1024;
 pub const H2_MESSAGES_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of one decoded message body that decoders may keep.
 pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a JSON body up to which it is kept as it is; a longer one is squeezed as it comes ([`crate::infer`]).
+pub const JSON_WHOLE_BYTES: usize = 512 * 1024;
+/// Bytes that the structure of a squeezed body may have beyond [`BODY_BYTES`]; then it is not read at all.
+pub const JSON_SQUEEZED_BYTES: usize = BODY_BYTES + 1024 * 1024;
+/// Values of one body that are kept; each costs 32 bytes and more when it is parsed.
+pub const JSON_VALUES: usize = 256 * 1024;
+/// Elements of an array, and bytes of a string, that are kept where only the shape of a body is of interest.
+pub const JSON_SHAPE_ELEMENTS: u64 = 16;
+pub const JSON_SHAPE_STRING_BYTES: usize = 1024;
+/// Bytes of a body on an unknown path that are looked at to see what it is.
+pub const SNIFF_BYTES: usize = 1024 * 1024;
+/// Bytes of one text field of a form, of all of them together, and how many parts it may have.
+pub const FORM_FIELD_BYTES: usize = 64 * 1024;
+pub const FORM_BYTES: usize = 1024 * 1024;
+pub const FORM_PARTS: usize = 128;
+/// Images, sounds and files of one call that records name.
+pub const ATTACHMENTS: usize = 32;
+/// Models of one inventory, and servers whose last inventories are remembered to tell what changed.
+pub const INVENTORY_MODELS: usize = 64;
+pub const INVENTORIES: usize = 1024;
+/// Files of weights whose last digests are remembered to tell that one was replaced.
+pub const REPLACED_WEIGHTS: usize = 4096;
 /// Bytes that one content-encoded body may grow to, and by which factor at most.
 pub const INFLATED_BYTES: u64 = 64 * 1024 * 1024;
 pub const INFLATED_RATIO: u64 = 1000;

@@ -12,7 +12,9 @@ pub mod connection;
 pub mod exchange;
 mod executed;
 mod facts;
+mod finished;
 pub mod hops;
+pub mod inventory;
 mod lifecycle;
 mod listeners;
 mod output;
@@ -34,6 +36,7 @@ use audit_common::decode::{Body as Kernel, Event};
 use clients::Clients;
 use connection::Connection;
 use hops::Hops;
+use inventory::Inventories;
 use listeners::Listener;
 use plaintext::Plaintext;
 use processes::Processes;
@@ -55,6 +58,7 @@ pub struct Pipeline {
     clients: Clients,
     ends: Ends,
     hops: Hops,
+    inventories: Inventories,
     plaintext: Plaintext,
     system: SystemFact,
     losses: (Vec<u64>, Vec<u64>),
@@ -77,6 +81,7 @@ impl Pipeline {
             clients: Clients::default(),
             ends: Ends::default(),
             hops: Hops::default(),
+            inventories: Inventories::default(),
             plaintext: Plaintext::default(),
             system: SystemFact::default(),
             losses: (Vec::new(), Vec::new()),

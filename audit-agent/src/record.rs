@@ -6,6 +6,7 @@
 pub mod action;
 pub mod hash;
 pub mod inference;
+pub mod served;
 
 pub use action::Action;
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub enum Body {
     Recovery(Recovery),
     Model(Model),
     Action(Box<Action>),
+    Admin(Box<served::Admin>),
+    Inventory(Box<served::Inventory>),
 }
 
 /// Something that was not recorded, and why.
@@ -101,6 +104,8 @@ pub struct Recovery {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Model {
     pub file: inference::WeightsFile,
+    /// The digest that the file at the same path had before, when it is another one now.
+    pub replaces: Option<String>,
     pub server_pid: u64,
 }
 

@@ -7,7 +7,8 @@ libfuzzer_sys::fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     let target = "/v1/chat/completions".to_owned();
     let head = RequestHead { method: "POST".into(), target, version: Default::default(), headers: Headers::default() };
     let Classified::Inference(mut decoder) = classify(&head) else { panic!("no call") };
-    decoder.request(&input.1, true);
+    decoder.request_body(&input.1);
+    decoder.request_end(true);
     let kind = if input.0 { "text/event-stream" } else { "application/json" };
     let headers = Headers(vec![("content-type".into(), kind.into())]);
     decoder.response(&ResponseHead { status: 200, version: Default::default(), headers });

@@ -16,10 +16,17 @@ pub fn line(record: &Value) -> String {
             record["lost"],
             record["lost_bytes"]
         ),
+        "admin" => admin(record),
+        "inventory" => inventory(record),
         "model" => format!(
-            "MODEL  {} sha256:{}",
+            "MODEL  {} sha256:{}{}",
             text(&record["file"], "path"),
-            text(&record["file"], "sha256")
+            text(&record["file"], "sha256"),
+            if record["replaces"].is_string() {
+                " REPLACES ANOTHER"
+            } else {
+                ""
+            }
         ),
         "action" => action(record),
         "heartbeat" => format!("ALIVE  {}", record["counters"]),
@@ -45,14 +52,45 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-fn inference(record: &Value) -> String {
-    let status = record["status"]
-        .as_u64()
-        .map_or("---".to_owned(), |status| status.to_string());
-    let who = match text(&record["client"]["process"], "comm") {
+fn status(record: &Value) -> String {
+    let status = record["status"].as_u64();
+    status.map_or("---".to_owned(), |status| status.to_string())
+}
+
+fn who(record: &Value) -> String {
+    match text(&record["client"]["process"], "comm") {
         "" => text(&record["client"], "address").to_owned(),
         comm => format!("{comm}({})", record["client"]["process"]["pid"]),
+    }
+}
+
+fn admin(record: &Value) -> String {
+    let error = match text(record, "error_type") {
+        "" => String::new(),
+        error => format!(" ERROR {error}"),
     };
+    format!(
+        "ADMIN  {} {} {} {} <- {}{error}",
+        status(record),
+        text(record, "action"),
+        text(record, "model"),
+        text(record, "digest"),
+        who(record)
+    )
+}
+
+fn inventory(record: &Value) -> String {
+    let models = record["models"].as_array().into_iter().flatten();
+    let models = models.map(|model| match text(model, "replaces") {
+        "" => format!("{} {}", text(model, "name"), text(model, "digest")),
+        old => format!("{} {} REPLACES {old}", text(model, "name"), text(model, "digest")),
+    });
+    let models: Vec<String> = models.collect();
+    format!("SERVES {}: {}", text(record, "source"), models.join(", "))
+}
+
+fn inference(record: &Value) -> String {
+    let (status, who) = (status(record), who(record));
     let tokens = |name: &str| {
         record[name]
             .as_u64()
@@ -140,6 +178,24 @@ mod tests {
             "link": "process_time"});
         let expected = "10:11:12.123 #2 ACTION /bin/ls(9) ls -l <- run of 00ff by process_time";
         assert_eq!(line(&record), expected);
+    }
+
+    #[test]
+    fn shows_what_is_served_and_who_changed_it() {
+        let admin = json!({"record_type": "admin", "seq": 1, "status": 200, "action": "pull", "model": "m", "digest": null,
+            "client": {"address": "10.0.0.1"}});
+        assert!(
+            line(&admin).ends_with("ADMIN  200 pull m  <- 10.0.0.1"),
+            "{}",
+            line(&admin)
+        );
+        let inventory = json!({"record_type": "inventory", "seq": 1, "source": "ollama_tags",
+            "models": [{"name": "m", "digest": "b", "replaces": "a"}]});
+        assert!(
+            line(&inventory).ends_with("SERVES ollama_tags: m b REPLACES a"),
+            "{}",
+            line(&inventory)
+        );
     }
 
     #[test]

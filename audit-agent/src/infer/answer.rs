@@ -3,10 +3,17 @@
 //! In: pieces of a stream, or the one piece of a plain answer. Out: the answer's part of a [`Call`]. A streamed and a
 //! plain answer with the same text give the same canonical completion.
 
-use super::json;
+mod cumulative;
+mod tokens;
+
+pub use tokens::{timed, timings, usage};
+
+use super::squeeze::Shape;
+use super::{json, thinking};
 use crate::call::{Call, Choice, Confidence, TokensSource, ToolCall};
 use crate::limits;
 use crate::limits::cut;
+use cumulative::Cumulative;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -20,6 +27,9 @@ pub struct Answer {
     bytes: usize,
     over_cap: bool,
     logprobs: (u64, f64, f64),
+    cumulative: BTreeMap<u64, Cumulative>,
+    /// What was left out of the body that is being read.
+    pub shape: Shape,
     pub first_token_ns: Option<u64>,
     pub last_token_ns: Option<u64>,
     pub chunks: u64,
@@ -54,6 +64,42 @@ impl Answer {
         !text.is_empty()
     }
 
+    /// A piece of a server that sends the text so far each time, or only what is new: its pieces tell which.
+    pub fn cumulative_text(&mut self, index: u64, text: &str) -> bool {
+        if self.choice(index).is_none() {
+            return !text.is_empty();
+        }
+        let cumulative = self.cumulative.entry(index).or_default();
+        let before = cumulative.bytes();
+        cumulative.push(text);
+        let grown = cumulative.bytes().saturating_sub(before);
+        if !self.take(grown)
+            && let Some(cumulative) = self.cumulative.get_mut(&index)
+        {
+            cumulative.clear();
+        }
+        grown > 0
+    }
+
+    /// What the server says the text is in the end, in place of the pieces that came before.
+    pub fn whole_text(&mut self, index: u64, text: &str) {
+        self.cumulative.remove(&index);
+        if let Some(choice) = self.choice(index) {
+            let before = choice.text.len();
+            choice.text.clear();
+            self.bytes = self.bytes.saturating_sub(before);
+        }
+        self.text(index, text);
+    }
+
+    /// Forgets what pieces gave, because the whole answer follows.
+    pub fn restart(&mut self) {
+        self.choices.clear();
+        self.cumulative.clear();
+        self.bytes = 0;
+        self.logprobs = (0, 0.0, 0.0);
+    }
+
     pub fn reasoning(&mut self, index: u64, text: &str) -> bool {
         if self.take(text.len())
             && let Some(choice) = self.choice(index)
@@ -69,8 +115,39 @@ impl Answer {
         }
     }
 
+    pub fn choices(&self) -> usize {
+        self.choices.len()
+    }
+
     pub fn finished(&self) -> bool {
         self.choices.values().any(|choice| choice.finish_reason.is_some())
+    }
+
+    /// A whole tool call.
+    pub fn whole_tool_call(&mut self, index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) {
+        if !self.take(arguments.len()) {
+            return;
+        }
+        let Some(choice) = self.choice(index) else { return };
+        if choice.tool_calls.len() >= limits::TOOL_CALLS {
+            self.over_cap = true;
+            return;
+        }
+        choice.tool_calls.push(ToolCall {
+            id: id.filter(|id| !id.is_empty()).map(cut),
+            name: name.filter(|name| !name.is_empty()).map(cut),
+            arguments: arguments.to_owned(),
+        });
+    }
+
+    /// More arguments of the tool call that began last.
+    pub fn more_arguments(&mut self, index: u64, piece: &str) -> bool {
+        if self.take(piece.len())
+            && let Some(call) = self.choice(index).and_then(|choice| choice.tool_calls.last_mut())
+        {
+            call.arguments.push_str(piece);
+        }
+        !piece.is_empty()
     }
 
     /// A tool call, or a piece of one: pieces are told apart by their `index`; without one, an id begins a new call.
@@ -143,7 +220,12 @@ impl Answer {
     }
 
     /// Writes the answer into `call`; `whole` when no byte of it is missing.
-    pub fn finish(self, call: &mut Call, whole: bool) {
+    pub fn finish(mut self, call: &mut Call, whole: bool) {
+        for (index, cumulative) in std::mem::take(&mut self.cumulative) {
+            if let Some(choice) = self.choice(index) {
+                choice.text.push_str(&cumulative.finish());
+            }
+        }
         let (tokens, sum, min_logprob) = self.logprobs;
         if tokens > 0 {
             call.confidence = Some(Confidence {
@@ -158,15 +240,27 @@ impl Answer {
         call.first_token_ns = self.first_token_ns;
         call.last_token_ns = self.last_token_ns;
         call.chunks = self.chunks;
-        call.choices = self.choices.into_values().collect();
+        call.choices = self.choices.into_values().map(told_apart).collect();
         if whole && !self.over_cap {
             call.completion_canonical = canonical(&call.choices);
         }
         if call.output_tokens.is_none() && tokens > 0 && whole {
             call.output_tokens = Some(tokens);
             call.tokens_source = TokensSource::CountedTokens;
+        } else if call.output_tokens.is_none() && self.chunks > 0 {
+            call.output_tokens = Some(self.chunks);
+            call.tokens_source = TokensSource::CountedChunks;
         }
     }
+}
+
+/// The choice with its reasoning apart, where the model wrote it into its text.
+fn told_apart(mut choice: Choice) -> Choice {
+    if let Some(parts) = thinking::split(&choice.text).filter(|_| choice.reasoning.is_empty()) {
+        choice.reasoning = parts.reasoning;
+        choice.text = parts.answer;
+    }
+    choice
 }
 
 /// One choice: its text. Several: the RFC 8785 array of their texts, by index.
@@ -178,39 +272,5 @@ fn canonical(choices: &[Choice]) -> Option<Vec<u8>> {
             let texts: Vec<&str> = many.iter().map(|choice| choice.text.as_str()).collect();
             serde_json_canonicalizer::to_vec(&texts).ok()
         }
-    }
-}
-
-/// Token counts of a `usage` object; a later one replaces an earlier one.
-pub fn usage(call: &mut Call, usage: &Value) {
-    let input = json::number(usage, "prompt_tokens").or_else(|| json::number(usage, "input_tokens"));
-    let output = json::number(usage, "completion_tokens").or_else(|| json::number(usage, "output_tokens"));
-    if input.is_none() && output.is_none() {
-        return;
-    }
-    let detail = |object: &str, name: &str| usage.get(object).and_then(|details| json::number(details, name));
-    call.tokens_source = TokensSource::ServerUsage;
-    call.input_tokens = input.or(call.input_tokens);
-    call.output_tokens = output.or(call.output_tokens);
-    call.cached_tokens = detail("prompt_tokens_details", "cached_tokens").or(call.cached_tokens);
-    let reasoning = detail("completion_tokens_details", "reasoning_tokens");
-    call.reasoning_tokens = reasoning
-        .or_else(|| json::number(usage, "reasoning_tokens"))
-        .or(call.reasoning_tokens);
-}
-
-/// llama.cpp's `timings`: `prompt_n` leaves out what came from the cache. `usage` goes before it.
-pub fn timings(call: &mut Call, timings: &Value) {
-    let cached = json::number(timings, "cache_n");
-    call.cached_tokens = call.cached_tokens.or(cached);
-    let prompt = json::number(timings, "prompt_n").map(|n| n + cached.unwrap_or(0));
-    let predicted = json::number(timings, "predicted_n");
-    if call.input_tokens.is_none()
-        && call.output_tokens.is_none()
-        && (prompt.is_some() || predicted.is_some())
-    {
-        call.input_tokens = prompt;
-        call.output_tokens = predicted;
-        call.tokens_source = TokensSource::ServerUsage;
     }
 }

@@ -1,74 +1,135 @@
-//! The body of an answer, whichever way it is framed: one JSON value, or one for each event of a stream.
+//! The body of an answer, whichever way it is framed: one JSON value, or one for each event of a stream, or media.
 
+use super::squeeze::{Keep, Shape, Store};
 use crate::http::ResponseHead;
-use crate::http::ndjson::NdJson;
 use crate::http::sse::Sse;
 use crate::limits;
+use sha2::{Digest, Sha256};
 
 #[derive(Debug)]
 pub enum Body {
-    Plain { bytes: Vec<u8>, over_cap: bool },
+    Plain(Store),
     Events(Sse),
-    Lines(NdJson),
+    /// Newline-delimited JSON.
+    Lines(Store),
+    Media(Media),
+}
+
+/// Sound or a picture.
+#[derive(Debug)]
+pub struct Media {
+    pub mime: String,
+    pub bytes: u64,
+    pub digest: Sha256,
 }
 
 impl Default for Body {
     fn default() -> Self {
-        Self::Plain {
-            bytes: Vec::new(),
-            over_cap: false,
-        }
+        Self::Plain(Store::default())
     }
 }
 
 impl Body {
     /// By what the response says that it is, not by what the request asked for.
-    pub fn new(head: &ResponseHead) -> Self {
-        let kind = head
-            .headers
-            .first("content-type")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        match kind.split(';').next().unwrap_or_default().trim() {
+    pub fn new(head: &ResponseHead, keep: Keep) -> Self {
+        let kind = mime(head.headers.first("content-type"));
+        match kind.as_str() {
             "text/event-stream" => Self::Events(Sse::default()),
-            "application/x-ndjson" | "application/jsonl" => Self::Lines(NdJson::default()),
-            _ => Self::default(),
+            "application/x-ndjson" | "application/jsonl" => Self::Lines(Store::new(keep)),
+            _ if ["audio/", "image/", "video/"]
+                .iter()
+                .any(|class| kind.starts_with(class)) =>
+            {
+                Self::Media(Media {
+                    mime: kind,
+                    bytes: 0,
+                    digest: Sha256::new(),
+                })
+            }
+            _ => Self::Plain(Store::new(keep)),
         }
     }
 
     pub fn is_stream(&self) -> bool {
-        !matches!(self, Self::Plain { .. })
+        matches!(self, Self::Events(_) | Self::Lines(_))
     }
 
     /// The next bytes; `each` gets every event of a stream that is now whole.
-    pub fn push(&mut self, data: &[u8], each: impl FnMut(&[u8])) {
+    pub fn push(&mut self, data: &[u8], mut each: impl FnMut(&[u8], Shape)) {
         match self {
-            Self::Plain { bytes, over_cap } => {
-                let room = limits::BODY_BYTES - bytes.len().min(limits::BODY_BYTES);
-                *over_cap |= data.len() > room;
-                bytes.extend(data.iter().take(room));
+            Self::Plain(store) => store.push(data),
+            Self::Events(sse) => sse.push(data, |event| each(event, Shape::default())),
+            Self::Lines(store) => {
+                for piece in data.split_inclusive(|byte| *byte == b'\n') {
+                    store.push(piece);
+                    if piece.ends_with(b"\n") {
+                        line(store, &mut each);
+                    }
+                }
             }
-            Self::Events(sse) => sse.push(data, each),
-            Self::Lines(lines) => lines.push(data, each),
+            Self::Media(media) => {
+                media.bytes = media.bytes.saturating_add(data.len() as u64);
+                media.digest.update(data);
+            }
         }
     }
 
-    /// The rest of a stream, or the whole plain body; gives what was too long, by name.
-    pub fn finish(&mut self, mut each: impl FnMut(&[u8])) -> Option<&'static str> {
-        let dropped = match self {
-            Self::Plain { bytes, over_cap } => {
-                each(bytes);
-                u64::from(*over_cap)
+    /// The rest of a stream, or the whole plain body; true when an event was too long to be read.
+    pub fn finish(&mut self, mut each: impl FnMut(&[u8], Shape)) -> bool {
+        match self {
+            Self::Plain(store) => {
+                let (bytes, shape) = store.take();
+                each(&bytes, shape);
+                shape.lossy
             }
             Self::Events(sse) => {
-                sse.finish(each);
-                sse.dropped
+                sse.finish(|event| each(event, Shape::default()));
+                sse.dropped > 0
             }
-            Self::Lines(lines) => {
-                lines.finish(each);
-                lines.dropped
+            Self::Lines(store) => {
+                line(store, &mut each);
+                false
             }
-        };
-        (dropped > 0).then_some("response_over_cap")
+            Self::Media(_) => false,
+        }
+    }
+}
+
+fn line(store: &mut Store, each: &mut impl FnMut(&[u8], Shape)) {
+    let (bytes, shape) = store.take();
+    let text = bytes.trim_ascii();
+    if !text.is_empty() || shape.lossy {
+        each(text, shape);
+    }
+}
+
+/// A content type without its parameters, in lower case.
+pub fn mime(content_type: Option<&str>) -> String {
+    let kind = content_type.unwrap_or_default().split(';').next();
+    limits::cut(kind.unwrap_or_default().trim()).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Headers, ResponseHead};
+
+    #[test]
+    fn gives_lines_however_they_are_cut() {
+        let text = b"{\"a\":1}\r\n\n{\"b\":2}\n{\"c\":3}";
+        for cut in 1..text.len() {
+            let headers = Headers(vec![("content-type".into(), "application/x-ndjson".into())]);
+            let head = ResponseHead {
+                status: 200,
+                version: crate::http::HttpVersion::Http11,
+                headers,
+            };
+            let (mut body, mut got) = (Body::new(&head, Keep::Text), Vec::new());
+            for piece in text.chunks(cut) {
+                body.push(piece, |line, _| got.push(line.to_vec()));
+            }
+            body.finish(|line, _| got.push(line.to_vec()));
+            assert_eq!(got, [&b"{\"a\":1}"[..], b"{\"b\":2}", b"{\"c\":3}"], "cut {cut}");
+        }
     }
 }

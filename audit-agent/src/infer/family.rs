@@ -1,27 +1,46 @@
 //! What an API family has to say, and the decoder that all of them share.
 //!
-//! The shared part knows statuses, framings, errors and ends; a family knows the members of its JSON.
+//! The shared part knows statuses, framings, errors, caps and ends; a family knows the members of its JSON.
+//! `docs/adding-an-api.md` goes through adding one.
 
 use super::answer::Answer;
-use super::body::Body;
-use super::{Decoder, End, error, json};
-use crate::call::{Call, CallError};
-use crate::http::ResponseHead;
+use super::body::{Body, mime};
+use super::multipart::Form;
+use super::squeeze::{Keep, Shape, Store};
+use super::{Decoder, End, error, headers, json};
+use crate::call::{Attachment, Call, CallError};
+use crate::http::{RequestHead, ResponseHead};
 use serde_json::Value;
 
-/// One API family.
+/// The note of a request of which texts were left out.
+pub const REQUEST_SQUEEZED: &str = "request_over_cap";
+
+/// One API family. Only [`Family::names`], [`Family::request`] and [`Family::event`] have to be there.
 pub trait Family: Send + std::fmt::Debug + 'static {
     /// `Call::api` and `Call::operation`.
     fn names(&self) -> (&'static str, &'static str);
 
-    /// Fills `call` from the request's JSON.
-    fn request(&self, call: &mut Call, body: &Value);
+    /// Fills `call` from the request's JSON, or the fields of its form.
+    fn request(&mut self, call: &mut Call, body: &Value);
 
     /// One event of a stream, or the whole plain answer; gives what it was.
-    fn event(&self, call: &mut Call, answer: &mut Answer, event: &Value, streamed: bool) -> Event;
+    fn event(&mut self, call: &mut Call, answer: &mut Answer, event: &Value, streamed: bool) -> Event;
 
     /// The text that ends a stream besides an event that says so.
-    fn terminator(&self) -> Option<&'static [u8]>;
+    fn terminator(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    /// What of the answer's body is of interest.
+    fn keep(&self) -> Keep {
+        Keep::Text
+    }
+
+    /// The JSON part of a body that goes on with something else, and that something.
+    fn binary(&mut self, _call: &mut Call, _data: &[u8]) {}
+
+    /// The exchange is over; the answer is not yet in `call`.
+    fn finish(&mut self, _call: &mut Call, _answer: &mut Answer) {}
 }
 
 /// What an event was.
@@ -33,22 +52,55 @@ pub struct Event {
     pub last: bool,
 }
 
+impl Event {
+    pub fn spoke(spoke: bool) -> Self {
+        Self { spoke, last: false }
+    }
+
+    /// It was the last one, and nothing is missing behind it.
+    pub fn last(spoke: bool) -> Self {
+        Self { spoke, last: true }
+    }
+}
+
 /// A decoder for one exchange of `family`.
-pub fn decoder(family: impl Family) -> Box<dyn Decoder> {
+pub fn decoder(family: impl Family, head: &RequestHead) -> Box<dyn Decoder> {
     let (api, operation) = family.names();
-    let call = Call {
+    let mut call = Call {
         api,
         operation,
         ..Call::default()
     };
+    headers::request(&mut call, head);
+    let content_type = head.headers.first("content-type");
+    let asked = match Form::new(content_type) {
+        Some(form) => Asked::Form(Box::new(form)),
+        None => Asked::Json(Store::default()),
+    };
+    let json_bytes = head.headers.first(JSON_LENGTH).and_then(|len| len.parse().ok());
     Box::new(Reader {
         family,
         call,
         answer: Answer::default(),
+        asked,
+        json_bytes,
+        binary: Vec::new(),
+        has_body: !mime(content_type).is_empty() || head.method != "GET",
         status: None,
         body: Body::default(),
         ended: false,
     })
+}
+
+/// KServe's binary extension: so many bytes of the body are JSON, the rest is tensors.
+const JSON_LENGTH: &str = "inference-header-content-length";
+/// Bytes of tensors that are kept to read texts from.
+const BINARY_BYTES: usize = 1024 * 1024;
+
+#[derive(Debug)]
+enum Asked {
+    Json(Store),
+    Form(Box<Form>),
 }
 
 #[derive(Debug)]
@@ -56,6 +108,11 @@ struct Reader<F> {
     family: F,
     call: Call,
     answer: Answer,
+    asked: Asked,
+    /// How many bytes of the request are JSON, when not all.
+    json_bytes: Option<usize>,
+    binary: Vec<u8>,
+    has_body: bool,
     status: Option<u16>,
     body: Body,
     /// A terminator, or an event that is one, was seen.
@@ -63,26 +120,47 @@ struct Reader<F> {
 }
 
 impl<F: Family> Decoder for Reader<F> {
-    fn request(&mut self, body: &[u8], complete: bool) {
-        match json::parse(body).filter(|_| complete) {
-            Some(value) if value.is_object() => self.family.request(&mut self.call, &value),
-            _ if !complete => self.call.notes.push("request_not_whole"),
-            _ if body.is_empty() => self.call.notes.push("request_empty"),
-            _ => self.call.notes.push("request_not_json"),
+    fn request_body(&mut self, data: &[u8]) {
+        let at = self.json_bytes.unwrap_or(data.len()).min(data.len());
+        let (text, binary) = data.split_at(at);
+        self.json_bytes = self.json_bytes.map(|left| left - at);
+        match &mut self.asked {
+            Asked::Json(store) => store.push(text),
+            Asked::Form(form) => form.push(text),
+        }
+        let room = BINARY_BYTES.saturating_sub(self.binary.len());
+        self.binary.extend(binary.iter().take(room));
+    }
+
+    fn request_end(&mut self, complete: bool) {
+        let asked = std::mem::replace(&mut self.asked, Asked::Json(Store::default()));
+        match asked {
+            Asked::Json(store) => self.asked_json(store, complete),
+            Asked::Form(form) => {
+                let (fields, files, whole) = form.finish();
+                self.call.attachments = files;
+                self.family.request(&mut self.call, &fields);
+                if !(whole && complete) {
+                    self.call.note("request_not_whole");
+                    self.call.prompt_canonical = None;
+                }
+            }
+        }
+        let binary = std::mem::take(&mut self.binary);
+        if !binary.is_empty() && complete {
+            self.family.binary(&mut self.call, &binary);
         }
     }
 
     fn response(&mut self, head: &ResponseHead) {
         self.status = Some(head.status);
-        self.body = Body::new(head);
-        if head.headers.first("server") == Some("llama.cpp") {
-            self.call.provider = Some("llama_cpp");
-        }
+        self.body = Body::new(head, self.family.keep());
+        headers::response(&mut self.call, head);
     }
 
     fn response_body(&mut self, data: &[u8], time_ns: u64) {
         let mut body = std::mem::take(&mut self.body);
-        body.push(data, |event| self.event(event, true, time_ns));
+        body.push(data, |event, shape| self.event(event, shape, true, time_ns));
         self.body = body;
     }
 
@@ -95,28 +173,57 @@ impl<F: Family> Decoder for Reader<F> {
         let streamed = body.is_stream();
         let failed = self.status.is_some_and(|status| status >= 400);
         let time_ns = self.answer.last_token_ns.unwrap_or_default();
-        let note = body.finish(|event| match streamed {
+        let over_cap = body.finish(|event, shape| match streamed {
             false if failed => {
                 self.call.error = Some(error::of_status(self.status.unwrap_or_default(), event))
             }
             // A stream's rest without its empty line may be a part: only a whole value is read.
-            true | false => self.event(event, streamed, time_ns),
+            true | false => self.event(event, shape, streamed, time_ns),
         });
-        self.call.notes.extend(note);
+        if over_cap {
+            self.call.note(RESPONSE_SQUEEZED);
+        }
+        if let Body::Media(media) = body {
+            self.media(media, end);
+        }
         self.call.stream = self.status.map(|_| streamed).or(self.call.stream);
+        self.family.finish(&mut self.call, &mut self.answer);
         self.conclude(end, streamed, failed);
-        self.call.notes.dedup();
         // A client may hang up once it has read the terminator: nothing of the answer is missing then.
         let told = end == End::Complete || (end == End::Aborted && self.ended);
-        let whole = told && self.call.error.is_none() && note.is_none();
+        let whole = told && self.call.error.is_none() && !self.call.notes.contains(&RESPONSE_SQUEEZED);
         let Self { mut call, answer, .. } = *self;
         answer.finish(&mut call, whole);
         call
     }
 }
 
+const RESPONSE_SQUEEZED: &str = "response_over_cap";
+
 impl<F: Family> Reader<F> {
-    fn event(&mut self, bytes: &[u8], streamed: bool, time_ns: u64) {
+    fn asked_json(&mut self, mut store: Store, complete: bool) {
+        let (bytes, shape) = store.take();
+        let value = json::parse(&bytes).filter(|value| complete && (value.is_object() || value.is_array()));
+        if shape.lossy {
+            self.call.note(REQUEST_SQUEEZED);
+        }
+        match value {
+            Some(value) => self.family.request(&mut self.call, &value),
+            None if !complete => self.call.note("request_not_whole"),
+            None if shape.lossy || (bytes.is_empty() && !self.has_body) => {}
+            None if bytes.is_empty() => self.call.note("request_empty"),
+            None => self.call.note("request_not_json"),
+        }
+        if shape.lossy {
+            // The hash of a part would be the hash of another prompt.
+            self.call.prompt_canonical = None;
+        }
+    }
+
+    fn event(&mut self, bytes: &[u8], shape: Shape, streamed: bool, time_ns: u64) {
+        if shape.lossy {
+            self.call.note(RESPONSE_SQUEEZED);
+        }
         if self
             .family
             .terminator()
@@ -127,14 +234,14 @@ impl<F: Family> Reader<F> {
         }
         let Some(value) = json::parse(bytes) else {
             if !bytes.is_empty() {
-                self.call.notes.push("response_not_json");
+                self.call.note("response_not_json");
             }
             return;
         };
         if let Some(error) = error::of_body(&value) {
             self.call.error.get_or_insert(error);
-            return;
         }
+        self.answer.shape = shape;
         let event = self
             .family
             .event(&mut self.call, &mut self.answer, &value, streamed);
@@ -142,6 +249,27 @@ impl<F: Family> Reader<F> {
         if event.spoke && streamed {
             self.answer.spoke_at(time_ns);
         }
+    }
+
+    fn media(&mut self, media: super::body::Media, end: End) {
+        use sha2::Digest;
+        let kind = match media.mime.split('/').next() {
+            Some("image") => "image",
+            Some("video") => "video",
+            _ => "audio",
+        };
+        let digest = media.digest.finalize();
+        super::parts::add(
+            &mut self.call,
+            Attachment {
+                kind,
+                direction: "response",
+                source: "inline",
+                mime: Some(media.mime),
+                bytes: Some(media.bytes),
+                sha256: (end == End::Complete).then(|| digest.into()),
+            },
+        );
     }
 
     /// Names what went wrong if the server did not.

@@ -26,7 +26,8 @@ fn decode(path: &str, request: &str, status: u16, kind: &str, response: &[u8], c
     let Classified::Inference(mut decoder) = classify(&head(path)) else {
         panic!("{path} is no call")
     };
-    decoder.request(request.as_bytes(), true);
+    decoder.request_body(request.as_bytes());
+    decoder.request_end(true);
     decoder.response(&answer_head(status, kind));
     for (number, piece) in response.chunks(cut).enumerate() {
         decoder.response_body(piece, 1000 + 10 * number as u64);
@@ -87,7 +88,7 @@ fn a_streamed_and_a_plain_answer_to_the_same_text_are_alike() {
 }
 
 #[test]
-fn without_usage_the_tokens_are_unknown() {
+fn without_usage_the_pieces_are_counted_and_it_is_said() {
     let call = chat(
         SSE,
         &stream(&[
@@ -97,7 +98,7 @@ fn without_usage_the_tokens_are_unknown() {
     );
     assert_eq!(
         (call.input_tokens, call.output_tokens, call.tokens_source),
-        (None, None, TokensSource::Unknown)
+        (None, Some(1), TokensSource::CountedChunks)
     );
 }
 
@@ -318,9 +319,10 @@ fn llama_cpp_answers_several_prompts_with_an_array() {
 
 #[test]
 fn other_inference_apis_are_recorded_without_being_read() {
+    let request = r#"{"model":"e","input":"x"}"#;
     let call = decode(
-        "/v1/embeddings",
-        r#"{"model":"e","input":"x"}"#,
+        "/v1/systemone",
+        request,
         200,
         JSON,
         b"{\"data\":[]}",
@@ -329,7 +331,7 @@ fn other_inference_apis_are_recorded_without_being_read() {
     );
     assert_eq!(
         (call.api, call.operation, call.model_requested.as_deref()),
-        ("undecoded", "embeddings", Some("e"))
+        ("undecoded", "text_completion", Some("e"))
     );
     assert_eq!(call.notes, ["api_not_decoded"]);
 }

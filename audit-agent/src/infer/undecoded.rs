@@ -1,10 +1,10 @@
-//! Calls to inference APIs whose bodies are not read yet: that they happened, when, by whom and with what status.
+//! Calls to inference APIs whose bodies are not read: that they happened, when, by whom and with what status.
 
 use super::answer::Answer;
 use super::family::{Event, Family};
 use super::json;
+use super::squeeze::Keep;
 use crate::call::Call;
-use crate::limits::cut;
 use serde_json::Value;
 
 #[derive(Debug)]
@@ -21,17 +21,18 @@ impl Family for Undecoded {
         Some(b"[DONE]")
     }
 
-    fn request(&self, call: &mut Call, body: &Value) {
-        call.notes.push("api_not_decoded");
-        call.model_requested = json::text(body, "model").map(cut);
+    fn keep(&self) -> Keep {
+        Keep::Shape
+    }
+
+    fn request(&mut self, call: &mut Call, body: &Value) {
+        call.note("api_not_decoded");
+        call.model_requested = json::word_of(body, "model");
         call.stream = body.get("stream").and_then(Value::as_bool);
     }
 
     /// Nothing is known of its ends, so none is missed.
-    fn event(&self, _call: &mut Call, _answer: &mut Answer, _event: &Value, _streamed: bool) -> Event {
-        Event {
-            spoke: false,
-            last: true,
-        }
+    fn event(&mut self, _call: &mut Call, _answer: &mut Answer, _event: &Value, _streamed: bool) -> Event {
+        Event::last(false)
     }
 }

@@ -53,7 +53,9 @@ impl Unread {
 }
 
 impl Decoder for Unread {
-    fn request(&mut self, _body: &[u8], _complete: bool) {}
+    fn request_body(&mut self, _data: &[u8]) {}
+
+    fn request_end(&mut self, _complete: bool) {}
 
     fn response(&mut self, head: &ResponseHead) {
         self.status = Some(head.status);

@@ -233,6 +233,7 @@ fn shrink(record: &mut Map<String, Value>) {
         ("finish_reasons_raw", Value::Array(Vec::new())),
         ("finish_reasons", Value::Array(Vec::new())),
         ("model_files", Value::Array(Vec::new())),
+        ("attachments", Value::Array(Vec::new())),
     ] {
         if record.contains_key(name) {
             record.insert(name.into(), empty);
@@ -249,4 +250,23 @@ fn shrink(record: &mut Map<String, Value>) {
     if let Some(notes) = notes {
         *notes = Value::from(vec!["record_over_cap"]);
     }
+    shrink_models(record);
+}
+
+/// Bytes of an inventory's models when the record of all of them is too long.
+const MODELS_BYTES: usize = 32 * 1024;
+
+/// The first models of an inventory, and that there were more.
+fn shrink_models(record: &mut Map<String, Value>) {
+    let Some(Value::Array(models)) = record.get_mut("models") else {
+        return;
+    };
+    let mut room = MODELS_BYTES;
+    models.retain(|model| {
+        let len = model.to_string().len();
+        let fits = len <= room;
+        room = if fits { room - len } else { 0 };
+        fits
+    });
+    record.insert("truncated".into(), Value::from(true));
 }

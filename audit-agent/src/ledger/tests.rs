@@ -128,6 +128,27 @@ fn an_oversized_record_is_shrunk_and_says_so() {
 }
 
 #[test]
+fn an_inventory_of_many_models_keeps_the_first_ones() {
+    use crate::record::served::{Inventory, ServedModel};
+    let model = |number: usize| ServedModel {
+        name: format!("m{number}"),
+        path: Some("\u{1}".repeat(limits::RECORD_STRING_BYTES)),
+        ..ServedModel::default()
+    };
+    let inventory = Inventory {
+        models: (0..limits::INVENTORY_MODELS).map(model).collect(),
+        ..Inventory::default()
+    };
+    let line = Chain::new(key()).sign(&Body::Inventory(Box::new(inventory)), NOW);
+    assert!(line.bytes.len() < limits::RECORD_BYTES);
+    let record: serde_json::Value = serde_json::from_slice(&line.bytes).unwrap();
+    assert_eq!(
+        (&record["models"][0]["name"], &record["truncated"]),
+        (&"m0".into(), &true.into())
+    );
+}
+
+#[test]
 fn verifier_keys_are_read_back() {
     // A key of the C2SP documents, with its published id.
     let published = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";

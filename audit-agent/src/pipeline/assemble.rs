@@ -3,16 +3,18 @@
 use super::connection::Connection;
 use super::exchange::Finished;
 use super::hops::Link;
+use super::inventory::Seen;
 use super::processes::Processes;
-use crate::call::{Call, TokensSource};
+use crate::call::{self, Call, TokensSource};
 use crate::event::SystemFact;
 use crate::http::BodyState;
 use crate::limits::cut;
 use crate::record::hash::{Hasher, Subject};
 use crate::record::inference::{
-    Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Server, TlsCapture, ToolCall, WeightsFile,
-    Workload,
+    Attachment, Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Results, Server, TlsCapture,
+    ToolCall, Upstream, WeightsFile, Workload,
 };
+use crate::record::served::{Inventory, ServedModel};
 use crate::record::{INTEGER_MAX, rfc3339};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ pub fn inference(finished: &Finished, around: &Surroundings<'_>) -> Inference {
     who(&mut record, finished, around);
     model(&mut record, &finished.call, around);
     record.capture = capture(finished, around);
+    record.completeness = completeness(&record).into();
     record
 }
 
@@ -121,6 +124,7 @@ fn call(record: &mut Inference, finished: &Finished, hasher: &Hasher) {
     record.tokens_source = match call.tokens_source {
         TokensSource::ServerUsage => Some("server_usage".into()),
         TokensSource::CountedTokens => Some("counted_tokens".into()),
+        TokensSource::CountedChunks => Some("counted_chunks".into()),
         TokensSource::Unknown => None,
     };
     record.confidence = call.confidence.map(|confidence| Confidence {
@@ -131,6 +135,127 @@ fn call(record: &mut Inference, finished: &Finished, hasher: &Hasher) {
     record.error_type = call.error.as_ref().map(|error| error.kind.clone());
     record.error_message = call.error.as_ref().and_then(|error| error.message.clone());
     choices(record, call, hasher);
+    special(record, call, hasher);
+}
+
+/// What only some APIs have.
+fn special(record: &mut Inference, call: &Call, hasher: &Hasher) {
+    let hashed =
+        |subject: Subject, bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| hasher.hash(subject, bytes));
+    record.adapter = call.adapter.clone();
+    record.api_version = call.api_version.clone();
+    record.inputs = call.inputs;
+    record.results = call.results.map(|results| Results {
+        count: results.count,
+        dimensions: results.dimensions,
+    });
+    record.attachments = call
+        .attachments
+        .iter()
+        .map(|attachment| self::attachment(attachment, hasher))
+        .collect();
+    record.rendered_prompt_hash = hashed(Subject::Prompt, &call.rendered_prompt);
+    record.chat_template_hash = hashed(Subject::Template, &call.chat_template);
+    let timing = call.server_timing_us.iter();
+    record.server_timing_us = timing
+        .map(|(name, us)| ((*name).to_owned(), (*us).min(INTEGER_MAX)))
+        .collect();
+    let thread = &call.thread;
+    record.session_hash = thread
+        .session
+        .as_deref()
+        .map(|id| hasher.hash(Subject::Session, id.as_bytes()));
+    record.conversation_id = thread.conversation_id.clone();
+    record.previous_response_id = thread.previous_response_id.clone();
+    record.prompt_complete = thread.conversation_id.is_none() && thread.previous_response_id.is_none();
+    let upstream = &call.upstream;
+    record.upstream = (*upstream != call::Upstream::default()).then(|| Upstream {
+        call_id: upstream.call_id.clone(),
+        host: upstream.host.clone(),
+        model: upstream.model.clone(),
+        retry_count: upstream.retry_count,
+    });
+}
+
+fn attachment(attachment: &call::Attachment, hasher: &Hasher) -> Attachment {
+    Attachment {
+        bytes: attachment.bytes,
+        direction: attachment.direction.into(),
+        hash: attachment
+            .sha256
+            .as_ref()
+            .map(|digest| hasher.hash_of_digest(digest)),
+        kind: attachment.kind.into(),
+        mime: attachment.mime.clone(),
+        source: attachment.source.into(),
+    }
+}
+
+/// How much of the call there is, and if not all, why.
+fn completeness(record: &Inference) -> &'static str {
+    let capture = &record.capture;
+    match (capture.state.as_str(), record.error_type.as_deref()) {
+        ("partial" | "header_only", _) if capture.joined && capture.bytes_missed == 0 => "mid_connection",
+        ("partial", _) => "truncated_capture",
+        (_, Some(kind @ ("client_abort" | "no_terminator"))) => {
+            if kind == "client_abort" {
+                "client_abort"
+            } else {
+                "no_terminator"
+            }
+        }
+        ("header_only", _) => "no_response",
+        (_, Some(_)) => "server_error",
+        _ if capture
+            .notes
+            .iter()
+            .any(|note| note.ends_with("_over_cap") || note.ends_with("_not_whole")) =>
+        {
+            "truncated_capture"
+        }
+        _ => "complete",
+    }
+}
+
+/// What a server said that it serves; `seen` tells what of each model is known from before.
+pub fn inventory(
+    finished: &Finished,
+    told: &call::Inventory,
+    seen: &[Seen],
+    around: &Surroundings<'_>,
+) -> Inventory {
+    let mut record = Inference::default();
+    who(&mut record, finished, around);
+    let models = told.models.iter().zip(seen).map(|(model, seen)| ServedModel {
+        architecture: model.architecture.clone(),
+        context_length: model.context_length,
+        digest: model.digest.clone(),
+        loaded: model.loaded,
+        name: model.name.clone(),
+        parent: model.parent.clone(),
+        path: model.path.clone(),
+        quantisation: model.quantisation.clone(),
+        replaces: seen.replaces.clone(),
+        since: rfc3339(unix_ns(seen.since_ns, around.unix_offset_ns)),
+        size_bytes: model.size_bytes,
+        template_hash: model
+            .template_sha256
+            .as_ref()
+            .map(|digest| around.hasher.hash_of_digest(digest)),
+    });
+    Inventory {
+        endpoint: Endpoint {
+            method: finished.method.clone(),
+            path: finished.path.clone(),
+            protocol: finished.protocol.name().into(),
+        },
+        models: models.collect(),
+        server: record.server,
+        server_version: told.server_version.clone(),
+        source: told.source.into(),
+        truncated: told.truncated,
+        workload: record.workload,
+    }
 }
 
 fn choices(record: &mut Inference, call: &Call, hasher: &Hasher) {
@@ -162,12 +287,13 @@ fn choices(record: &mut Inference, call: &Call, hasher: &Hasher) {
 /// The normal form of what servers call the end of an answer.
 fn normal_reason(raw: &str) -> &str {
     match raw {
-        "stop" | "eos" | "eos_token" | "end_turn" | "word" | "stop_sequence" => "stop",
+        "stop" | "eos" | "eos_token" | "end_turn" | "word" | "stop_sequence" | "completed" => "stop",
         "length" | "limit" | "max_tokens" | "model_context_window_exceeded" | "incomplete" => "length",
         "tool_calls" | "tool_use" | "function_call" => "tool_calls",
-        "content_filter" | "refusal" => "content_filter",
+        "content_filter" | "refusal" | "safety" => "content_filter",
         "error" | "failed" => "error",
-        "abort" | "cancelled" => "cancelled",
+        "abort" | "cancelled" | "canceled" => "cancelled",
+        "load" | "unload" => "load",
         _ => "other",
     }
 }

@@ -3,13 +3,10 @@
 //! In: the kernel's data events and byte counts. Out: inference records. Never: a byte that the kernel counted and that
 //! is neither parsed nor declared missing.
 
-use super::assemble::{self, Surroundings};
 use super::connection::Connection;
-use super::exchange::Finished;
 use super::{Output, Pipeline, tls};
 use crate::flow::{GapCause, Piece, index};
 use crate::http::Chunk;
-use crate::record::Body;
 use audit_common::abi::ConnKey;
 use audit_common::decode::{Data, Direction, Event};
 use std::collections::BTreeMap;
@@ -107,34 +104,6 @@ impl Pipeline {
             });
         }
         self.finish(key, &finished, out);
-    }
-
-    pub(super) fn finish(&mut self, key: ConnKey, finished: &[Finished], out: &mut Vec<Output>) {
-        for finished in finished {
-            let (exchange_id, link) = self.ended(key, finished);
-            let Some(connection) = self.connections.get_mut(&key) else {
-                return;
-            };
-            if connection.ignored {
-                continue;
-            }
-            let around = Surroundings {
-                connection,
-                exchange_id,
-                link,
-                processes: &self.processes,
-                system: self.system,
-                hasher: &self.options.hasher,
-                capture_path: &self.start.capture_path,
-                unix_offset_ns: self.offset_ns,
-            };
-            let record = assemble::inference(finished, &around);
-            connection.gaps.clear();
-            let pids = [connection.client_pid, connection.server_pid];
-            self.watch_for_actions(&record.exchange_id, finished, pids);
-            out.push(self.record(Body::Inference(Box::new(record)), finished.end_ns));
-            self.count("inferences", 1);
-        }
     }
 }
 

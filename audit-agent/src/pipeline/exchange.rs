@@ -10,7 +10,7 @@ mod untold;
 use crate::call::{Call, CallError};
 use crate::http::{BodyEnd, BodyState, HttpEvent, HttpVersion, RequestHead, ResponseHead};
 use crate::infer::{self, Classified, Decoder, End};
-use crate::limits::{self, cut};
+use crate::limits::cut;
 use crate::record::hash::{Hasher, Subject};
 use identity::{api_key, user_header};
 use messages::Traffic;
@@ -34,6 +34,16 @@ pub enum Progress {
     Begun(u64),
     /// Everything was asked.
     Asked(u64),
+}
+
+impl Evidence {
+    fn judge(&mut self, inference: bool) {
+        if inference {
+            self.inference += 1;
+        } else {
+            self.other += 1;
+        }
+    }
 }
 
 /// A call to a model that is over.
@@ -67,8 +77,8 @@ pub struct Finished {
 struct Open {
     decoder: Box<dyn Decoder>,
     finished: Finished,
-    body: Vec<u8>,
-    body_over_cap: bool,
+    /// Whether the request's end will show that it is a call.
+    perhaps: bool,
     traffic: Traffic,
     untold: Untold,
     /// What a peer said was wrong when it ended its WebSocket.
@@ -96,22 +106,27 @@ impl Exchanges {
             HttpEvent::RequestHead { exchange, head } => self.begin(exchange, &head, time_ns, hasher),
             HttpEvent::RequestBody { exchange, data } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
-                    let room = limits::BODY_BYTES - open.body.len().min(limits::BODY_BYTES);
-                    open.body_over_cap |= data.len() > room;
-                    open.body
-                        .extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+                    open.decoder.request_body(data);
                 }
             }
             HttpEvent::RequestEnd { exchange, end } => {
                 self.count_nameless(exchange, end);
                 if let Some(open) = self.open.get_mut(&exchange) {
-                    let whole = end.state == BodyState::Complete && !open.body_over_cap;
-                    open.decoder.request(&std::mem::take(&mut open.body), whole);
+                    open.decoder.request_end(end.state == BodyState::Complete);
                     open.finished.request = end;
                     open.finished.asked_ns = time_ns;
                     let prompt = open.decoder.prompt();
                     open.finished.prompt_hash = prompt.map(|prompt| hasher.hash(Subject::Prompt, prompt));
-                    self.progress.push(Progress::Asked(exchange));
+                    let (perhaps, is_call) = (std::mem::take(&mut open.perhaps), open.decoder.has_call());
+                    if perhaps {
+                        self.evidence.judge(is_call);
+                    }
+                    if perhaps && is_call {
+                        self.progress.push(Progress::Begun(exchange));
+                    }
+                    if is_call || !perhaps {
+                        self.progress.push(Progress::Asked(exchange));
+                    }
                 }
             }
             HttpEvent::ResponseHead { exchange, head } => {
@@ -186,30 +201,35 @@ impl Exchanges {
     }
 
     fn begin(&mut self, exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) {
-        match infer::classify(head) {
+        let (decoder, perhaps) = match infer::classify(head) {
             Classified::Inference(decoder) => {
-                self.evidence.inference += 1;
-                let finished = Finished::begin(exchange, head, time_ns, hasher);
-                self.progress.push(Progress::Begun(exchange));
-                self.open.insert(
-                    exchange,
-                    Open {
-                        decoder,
-                        finished,
-                        body: Vec::new(),
-                        body_over_cap: false,
-                        traffic: Traffic::default(),
-                        untold: Untold::default(),
-                        close_error: None,
-                    },
-                );
+                self.evidence.judge(true);
+                (decoder, false)
             }
-            Classified::Metadata => self.evidence.inference += 1,
+            Classified::Perhaps(decoder) => (decoder, true),
+            Classified::Hint(decoder) => {
+                self.evidence.judge(false);
+                (decoder, false)
+            }
+            Classified::Metadata => return self.evidence.judge(true),
             Classified::Other if head.target.is_empty() => {
                 self.nameless.insert(exchange);
+                return;
             }
-            Classified::Other => self.evidence.other += 1,
+            Classified::Other => return self.evidence.judge(false),
+        };
+        let open = Open {
+            decoder,
+            finished: Finished::begin(exchange, head, time_ns, hasher),
+            perhaps,
+            traffic: Traffic::default(),
+            untold: Untold::default(),
+            close_error: None,
+        };
+        if !perhaps {
+            self.progress.push(Progress::Begun(exchange));
         }
+        self.open.insert(exchange, open);
     }
 
     /// Bytes that belong to no exchange and are not declared yet.
@@ -283,7 +303,7 @@ impl Finished {
             api_key_hash: api_key(head).map(|key| hasher.hash(Subject::ApiKey, key.as_bytes())),
             user: user_header(head),
             user_agent: header("user-agent"),
-            request_id: header("x-request-id"),
+            request_id: header("x-request-id").or_else(|| header("x-correlation-id")),
             traceparent: header("traceparent"),
             protocol: head.version,
             head_partial: false,
@@ -302,6 +322,7 @@ impl Finished {
             head.headers
                 .first("x-request-id")
                 .or_else(|| head.headers.first("request-id"))
+                .or_else(|| head.headers.first("x-correlation-id"))
                 .map(cut)
         };
         self.request_id = self.request_id.take().or_else(id);

@@ -134,6 +134,7 @@ impl Pipeline {
             if file.sha256.as_ref().is_some_and(|digest| !known.contains(digest)) {
                 let body = Model {
                     file: file.into(),
+                    replaces: self.inventories.weights(file, self.now_ns),
                     server_pid: pid.into(),
                 };
                 out.push(self.record(Body::Model(body), self.now_ns));

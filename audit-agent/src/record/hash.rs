@@ -17,6 +17,8 @@ pub enum Subject {
     ToolArguments,
     ApiKey,
     User,
+    Session,
+    Template,
     Body,
     Exchange,
 }
@@ -30,13 +32,15 @@ impl Subject {
             Self::ToolArguments => "tool_arguments",
             Self::ApiKey => "api_key",
             Self::User => "user",
+            Self::Session => "session",
+            Self::Template => "template",
             Self::Body => "body",
             Self::Exchange => "exchange",
         }
     }
 }
 
-/// How prompts, completions and bodies are hashed. API keys and users always are by key.
+/// How prompts, completions and bodies are hashed. API keys, users and sessions always are by key.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Algorithm {
     #[default]
@@ -87,8 +91,10 @@ impl Hasher {
 
     /// The hash of `data` as a `subject`.
     pub fn hash(&self, subject: Subject, data: &[u8]) -> String {
-        let keyed = matches!(subject, Subject::ApiKey | Subject::User | Subject::Exchange)
-            || self.algorithm == Algorithm::HmacSha256;
+        let keyed = matches!(
+            subject,
+            Subject::ApiKey | Subject::User | Subject::Session | Subject::Exchange
+        ) || self.algorithm == Algorithm::HmacSha256;
         if !keyed {
             return format!("sha256:{}", hex(&Sha256::digest(data)));
         }

@@ -8,18 +8,24 @@ use std::collections::BTreeMap;
 /// See `docs/record-format.md` for each member.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Inference {
+    pub adapter: Option<String>,
     pub api: String,
     pub api_key_hash: Option<String>,
+    pub api_version: Option<String>,
+    pub attachments: Vec<Attachment>,
     pub cached_tokens: Option<u64>,
     pub capture: Capture,
     /// `exchange_id` of the call that this one was made for.
     pub caused_by: Option<String>,
+    pub chat_template_hash: Option<String>,
     pub chunks: u64,
     pub client: Client,
+    pub completeness: String,
     pub completion_hash: Option<String>,
     pub confidence: Option<Confidence>,
     /// `inbound`: seen at the server; `upstream`: seen at a server of this host that asks another host.
     pub direction: String,
+    pub conversation_id: Option<String>,
     pub effective_params: BTreeMap<String, String>,
     pub end_time: String,
     pub endpoint: Endpoint,
@@ -33,6 +39,7 @@ pub struct Inference {
     /// 0 for an answer that nobody on this host asked for on behalf of another call.
     pub hop: u64,
     pub input_tokens: Option<u64>,
+    pub inputs: Option<u64>,
     pub latency_us: u64,
     /// How `caused_by` was found, or why there is none.
     pub link: String,
@@ -46,17 +53,24 @@ pub struct Inference {
     pub operation: String,
     pub output_tokens: Option<u64>,
     pub params: BTreeMap<String, String>,
+    pub previous_response_id: Option<String>,
+    /// False when the server adds to the prompt what is not on the wire.
+    pub prompt_complete: bool,
     pub prompt_hash: Option<String>,
     pub prompt_roles: BTreeMap<String, u64>,
     pub provider: Option<String>,
     pub reasoning_hash: Option<String>,
     pub reasoning_tokens: Option<u64>,
+    pub rendered_prompt_hash: Option<String>,
     pub request_body_hash: Option<String>,
     pub request_id: Option<String>,
     pub response_body_hash: Option<String>,
     pub response_id: Option<String>,
+    pub results: Option<Results>,
     pub salt_id: String,
     pub server: Server,
+    pub server_timing_us: BTreeMap<String, u64>,
+    pub session_hash: Option<String>,
     pub start_time: String,
     pub status: Option<u64>,
     pub stream: Option<bool>,
@@ -67,6 +81,7 @@ pub struct Inference {
     pub tools_offered: u64,
     pub traceparent: Option<String>,
     pub ttft_us: Option<u64>,
+    pub upstream: Option<Upstream>,
     pub user_agent: Option<String>,
     pub user_id: Option<String>,
     pub user_id_source: String,
@@ -125,6 +140,33 @@ pub struct Confidence {
     pub mean_logprob_micro: i64,
     pub min_logprob_micro: i64,
     pub tokens: u64,
+}
+
+/// Something of a message that is no text.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Attachment {
+    pub bytes: Option<u64>,
+    pub direction: String,
+    pub hash: Option<String>,
+    pub kind: String,
+    pub mime: Option<String>,
+    pub source: String,
+}
+
+/// Answers that are no text.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Results {
+    pub count: u64,
+    pub dimensions: Option<u64>,
+}
+
+/// What is said of another server behind this one.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Upstream {
+    pub call_id: Option<String>,
+    pub host: Option<String>,
+    pub model: Option<String>,
+    pub retry_count: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

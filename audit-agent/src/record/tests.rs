@@ -1,14 +1,25 @@
 use super::*;
+use crate::call;
 use crate::ledger::chain::Chain;
 use crate::ledger::epoch::Epochs;
 use crate::ledger::keys::LogKey;
-use inference::{Confidence, Inference, ProcessInfo, ToolCall, WeightsFile};
+use inference::{Attachment, Confidence, Inference, ProcessInfo, Results, ToolCall, Upstream, WeightsFile};
 use serde_json::Value;
 
 /// One record of each type; of the inference one with everything and one with nothing.
 fn records() -> Vec<Value> {
     let process = || Some(ProcessInfo::default());
+    let attachment = Attachment {
+        direction: "request".into(),
+        kind: "image".into(),
+        source: "inline".into(),
+        ..Attachment::default()
+    };
     let mut full = Inference {
+        attachments: vec![attachment],
+        completeness: "complete".into(),
+        results: Some(Results::default()),
+        upstream: Some(Upstream::default()),
         confidence: Some(Confidence::default()),
         hash_alg: "sha256".into(),
         model_files: vec![WeightsFile::default()],
@@ -20,13 +31,23 @@ fn records() -> Vec<Value> {
     (full.direction, full.link) = ("inbound".into(), "none".into());
     let mut empty = full.clone();
     (empty.confidence, empty.tool_calls, empty.model_files) = (None, Vec::new(), Vec::new());
+    (empty.attachments, empty.results, empty.upstream) = (Vec::new(), None, None);
     (full.client.process, full.server.process) = (process(), process());
     let gap = |place: &str| Gap {
         place: place.into(),
         connection: Some(Connection::default()),
         ..Gap::default()
     };
+    let load = call::Admin {
+        action: "load",
+        ..call::Admin::default()
+    };
     let bodies = [
+        Body::Admin(Box::new(served::Admin::new(&load, full.clone()))),
+        Body::Inventory(Box::new(served::Inventory {
+            models: vec![served::ServedModel::default()],
+            ..served::Inventory::default()
+        })),
         Body::Inference(Box::new(full)),
         Body::Inference(Box::new(empty)),
         Body::Gap(gap("ring_buffer")),

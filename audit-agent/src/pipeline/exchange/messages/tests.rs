@@ -15,7 +15,9 @@ struct Session {
 }
 
 impl Decoder for Session {
-    fn request(&mut self, _body: &[u8], _complete: bool) {}
+    fn request_body(&mut self, _data: &[u8]) {}
+
+    fn request_end(&mut self, _complete: bool) {}
 
     fn response(&mut self, _head: &ResponseHead) {}
 
@@ -73,8 +75,7 @@ fn session() -> Exchanges {
     let open = Open {
         decoder: Box::new(Session::default()),
         finished,
-        body: Vec::new(),
-        body_over_cap: false,
+        perhaps: false,
         traffic: Traffic::default(),
         untold: Untold::default(),
         close_error: None,

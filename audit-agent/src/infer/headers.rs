@@ -1,0 +1,73 @@
+//! What header fields say of a call beyond who asked, which the pipeline reads.
+//!
+//! In: heads of one exchange. Out: session, API version, proxy, the server's own timing. Never: credentials.
+
+use crate::call::Call;
+use crate::http::{Headers, RequestHead, ResponseHead};
+use crate::limits::cut;
+
+/// Clients name their session by these.
+const SESSIONS: &[&str] = &[
+    "mcp-session-id",
+    "x-session-id",
+    "session-id",
+    "session_id",
+    "helicone-session-id",
+    "x-claude-code-session-id",
+];
+
+pub fn request(call: &mut Call, head: &RequestHead) {
+    let first = |name: &str| head.headers.first(name).filter(|value| !value.is_empty());
+    call.thread.session = SESSIONS.iter().find_map(|name| first(name)).map(cut);
+    call.api_version = first("anthropic-version")
+        .or_else(|| first("mcp-protocol-version"))
+        .map(cut);
+    call.upstream.retry_count = first("x-stainless-retry-count").and_then(|count| count.parse().ok());
+    // A proxy behind a proxy passes the id on.
+    call.upstream.call_id = first("x-litellm-call-id").map(cut);
+}
+
+pub fn response(call: &mut Call, head: &ResponseHead) {
+    let headers = &head.headers;
+    let first = |name: &str| headers.first(name).filter(|value| !value.is_empty());
+    if first("server") == Some("llama.cpp") {
+        call.provider = Some("llama_cpp");
+    }
+    if first("x-compute-type").is_some() {
+        call.provider = call.provider.or(Some("tgi"));
+    }
+    let upstream = &mut call.upstream;
+    upstream.call_id = first("x-litellm-call-id").map(cut).or(upstream.call_id.take());
+    upstream.model = first("x-litellm-model-id").map(cut).or(upstream.model.take());
+    let base = first("x-litellm-model-api-base").map(|url| url.split(['?', '#']).next().unwrap_or_default());
+    upstream.host = base.map(cut).or(upstream.host.take());
+    let session = first("mcp-session-id").map(cut);
+    call.thread.session = call.thread.session.take().or(session);
+    timing(call, headers);
+}
+
+/// TGI and TEI: milliseconds, and tokens.
+fn timing(call: &mut Call, headers: &Headers) {
+    let number = |name: &str| {
+        headers
+            .first(name)
+            .and_then(|value| value.trim().parse::<u64>().ok())
+    };
+    for (name, member) in [
+        ("x-queue-time", "queue"),
+        ("x-inference-time", "generation"),
+        ("x-total-time", "total"),
+    ] {
+        if let Some(millis) = number(name).filter(|millis| *millis < crate::record::INTEGER_MAX / 1000) {
+            call.server_timing_us.insert(member, millis * 1000);
+        }
+    }
+    let known = |name: &str| number(name).filter(|count| *count <= crate::record::INTEGER_MAX);
+    let prompt = known("x-prompt-tokens").or_else(|| known("x-compute-tokens"));
+    let generated = known("x-generated-tokens");
+    if prompt.is_some() || generated.is_some() {
+        call.input_tokens = prompt;
+        call.output_tokens = generated;
+        call.tokens_source = crate::call::TokensSource::ServerUsage;
+    }
+}

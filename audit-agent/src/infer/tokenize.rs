@@ -1,0 +1,80 @@
+//! Paths that handle prompts without a model's answer: counting and making tokens, rendering templates.
+//!
+//! Source: llama.cpp `tools/server/README.md`, vLLM `entrypoints/serve/tokenize`, TGI and TEI `router/src`, Anthropic's
+//! `count_tokens`, OpenAI's `input_tokens`.
+
+use super::answer::Answer;
+use super::embeddings::{count, count_of_list};
+use super::family::{Event, Family};
+use super::squeeze::Keep;
+use super::{json, request};
+use crate::call::{Call, Results, TokensSource};
+use serde_json::Value;
+
+#[derive(Debug)]
+pub struct Tokens {
+    pub operation: &'static str,
+}
+
+const PROMPT: &[&str] = &[
+    "content", "prompt", "inputs", "text", "messages", "input", "system", "tokens", "ids", "tools",
+];
+
+impl Family for Tokens {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("tokenizer", self.operation)
+    }
+
+    fn keep(&self) -> Keep {
+        if self.operation == "tokenize" {
+            Keep::Shape
+        } else {
+            Keep::Text
+        }
+    }
+
+    fn request(&mut self, call: &mut Call, body: &Value) {
+        request::common(call, body);
+        let there: Vec<&str> = PROMPT
+            .iter()
+            .copied()
+            .filter(|name| body.get(*name).is_some())
+            .collect();
+        call.prompt_canonical = match there.as_slice() {
+            [one] => body.get(*one).and_then(request::canonical),
+            many => request::canonical_of(body, many),
+        };
+        if let Some(messages) = body.get("messages") {
+            super::parts::messages(call, messages);
+        }
+    }
+
+    fn event(&mut self, call: &mut Call, answer: &mut Answer, event: &Value, _streamed: bool) -> Event {
+        let shape = answer.shape;
+        let numbers = |name: &str| {
+            event
+                .get(name)?
+                .as_array()
+                .map(|list| shape.longest.max(list.len() as u64))
+        };
+        let counted = json::number(event, "input_tokens").or_else(|| json::number(event, "count"));
+        let listed = || numbers("tokens").or_else(|| count(event, "tokens", &shape));
+        if let Some(tokens) = counted.or_else(listed) {
+            call.input_tokens = Some(tokens);
+            call.tokens_source = TokensSource::ServerUsage;
+        }
+        call.results = count_of_list(event, &shape).map(|count| Results {
+            count,
+            dimensions: None,
+        });
+        for name in ["content", "prompt", "text"] {
+            if let Some(text) = json::text(event, name) {
+                answer.text(0, text);
+            }
+        }
+        if self.operation == "apply_template" {
+            call.rendered_prompt = json::text(event, "prompt").map(|prompt| prompt.as_bytes().to_vec());
+        }
+        Event::last(false)
+    }
+}
