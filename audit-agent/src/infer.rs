@@ -8,6 +8,7 @@
 mod admin;
 mod answer;
 mod anthropic;
+mod binary;
 mod body;
 mod completions;
 mod embeddings;

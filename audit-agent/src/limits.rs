@@ -32,6 +32,8 @@ pub const SNIFF_BYTES: usize = 1024 * 1024;
 pub const FORM_FIELD_BYTES: usize = 64 * 1024;
 pub const FORM_BYTES: usize = 1024 * 1024;
 pub const FORM_PARTS: usize = 128;
+/// Bytes of binary tensors behind the JSON of a body that are kept to read texts from.
+pub const BINARY_BYTES: usize = 1024 * 1024;
 /// Images, sounds and files of one call that records name.
 pub const ATTACHMENTS: usize = 32;
 /// Models of one inventory, and servers whose last inventories are remembered to tell what changed.

@@ -13,6 +13,7 @@ pub mod client;
 pub mod command;
 pub mod container;
 pub mod exchange;
+pub mod fixture;
 pub mod front;
 pub mod live;
 pub mod process;

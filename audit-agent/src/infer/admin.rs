@@ -93,6 +93,11 @@ impl Family for Change {
         }
     }
 
+    /// vLLM: "Success: ...".
+    fn text(&mut self, _answer: &mut Answer, _text: &str) -> bool {
+        true
+    }
+
     fn event(&mut self, call: &mut Call, answer: &mut Answer, event: &Value, _streamed: bool) -> Event {
         let status = json::text(event, "status").unwrap_or_default();
         // A pull names each blob as it comes; the largest is the weights, and it comes first.

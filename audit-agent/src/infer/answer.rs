@@ -244,10 +244,15 @@ impl Answer {
         if whole && !self.over_cap {
             call.completion_canonical = canonical(&call.choices);
         }
-        if call.output_tokens.is_none() && tokens > 0 && whole {
+        // A tool's answer, a picture or a sound has pieces that are no tokens.
+        let generated = matches!(call.operation, "chat" | "text_completion") && call.api != "mcp";
+        if call.output_tokens.is_some() || !generated {
+            return;
+        }
+        if tokens > 0 && whole {
             call.output_tokens = Some(tokens);
             call.tokens_source = TokensSource::CountedTokens;
-        } else if call.output_tokens.is_none() && self.chunks > 0 {
+        } else if self.chunks > 0 {
             call.output_tokens = Some(self.chunks);
             call.tokens_source = TokensSource::CountedChunks;
         }

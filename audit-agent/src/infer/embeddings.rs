@@ -91,6 +91,7 @@ fn dimensions(vector: &Value, shape: &Shape) -> Option<u64> {
         vector = inner.get("embedding").unwrap_or(inner);
     }
     match vector {
+        Value::Array(numbers) if numbers.first().is_some_and(|first| !first.is_number()) => None,
         Value::Array(numbers) => Some(shape.longest.max(numbers.len() as u64)),
         // Base64 of 32-bit floats.
         Value::String(text) => Some(shape.longest_string.max(text.len() as u64) / 4 * 3 / 4),

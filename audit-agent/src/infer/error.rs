@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// The error of an answer with a status that is not a success; the body may be empty, text or HTML.
 pub fn of_status(status: u16, body: &[u8]) -> CallError {
-    let spoken = json::parse(body).and_then(|value| of_body(&value));
+    let spoken = json::parse(body).and_then(|value| of_body(&value).or_else(|| bare(&value)));
     let kind = format!("http_{status}");
     match spoken {
         Some(error) if error.kind == UNNAMED => CallError { kind, ..error },
@@ -21,6 +21,12 @@ pub fn of_status(status: u16, body: &[u8]) -> CallError {
             }
         }
     }
+}
+
+/// `{message, code, type}` without a wrapper: what an answer may have too, and so only read of one that failed.
+fn bare(value: &Value) -> Option<CallError> {
+    let message = json::text(value, "message")?;
+    Some(named(kind_of(value), Some(message)))
 }
 
 /// The kind of an error whose server gives it no name.

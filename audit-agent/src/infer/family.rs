@@ -4,6 +4,7 @@
 //! `docs/adding-an-api.md` goes through adding one.
 
 use super::answer::Answer;
+use super::binary::Split;
 use super::body::{Body, mime};
 use super::multipart::Form;
 use super::squeeze::{Keep, Shape, Store};
@@ -31,13 +32,26 @@ pub trait Family: Send + std::fmt::Debug + 'static {
         None
     }
 
+    /// Whether streams have no mark of their end, so that the end of the body is it.
+    fn ends_with_body(&self) -> bool {
+        false
+    }
+
     /// What of the answer's body is of interest.
     fn keep(&self) -> Keep {
         Keep::Text
     }
 
-    /// The JSON part of a body that goes on with something else, and that something.
+    /// What follows the JSON of a request, by its header field.
     fn binary(&mut self, _call: &mut Call, _data: &[u8]) {}
+
+    /// The same of an answer.
+    fn binary_answer(&mut self, _call: &mut Call, _answer: &mut Answer, _data: &[u8]) {}
+
+    /// A plain answer that is no JSON; false when the family has no such.
+    fn text(&mut self, _answer: &mut Answer, _text: &str) -> bool {
+        false
+    }
 
     /// The exchange is over; the answer is not yet in `call`.
     fn finish(&mut self, _call: &mut Call, _answer: &mut Answer) {}
@@ -77,25 +91,19 @@ pub fn decoder(family: impl Family, head: &RequestHead) -> Box<dyn Decoder> {
         Some(form) => Asked::Form(Box::new(form)),
         None => Asked::Json(Store::default()),
     };
-    let json_bytes = head.headers.first(JSON_LENGTH).and_then(|len| len.parse().ok());
     Box::new(Reader {
         family,
         call,
         answer: Answer::default(),
         asked,
-        json_bytes,
-        binary: Vec::new(),
+        asked_split: Split::new(&head.headers),
+        split: Split::default(),
         has_body: !mime(content_type).is_empty() || head.method != "GET",
         status: None,
         body: Body::default(),
         ended: false,
     })
 }
-
-/// KServe's binary extension: so many bytes of the body are JSON, the rest is tensors.
-const JSON_LENGTH: &str = "inference-header-content-length";
-/// Bytes of tensors that are kept to read texts from.
-const BINARY_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 enum Asked {
@@ -109,9 +117,8 @@ struct Reader<F> {
     call: Call,
     answer: Answer,
     asked: Asked,
-    /// How many bytes of the request are JSON, when not all.
-    json_bytes: Option<usize>,
-    binary: Vec<u8>,
+    asked_split: Split,
+    split: Split,
     has_body: bool,
     status: Option<u16>,
     body: Body,
@@ -121,15 +128,11 @@ struct Reader<F> {
 
 impl<F: Family> Decoder for Reader<F> {
     fn request_body(&mut self, data: &[u8]) {
-        let at = self.json_bytes.unwrap_or(data.len()).min(data.len());
-        let (text, binary) = data.split_at(at);
-        self.json_bytes = self.json_bytes.map(|left| left - at);
+        let text = self.asked_split.json(data);
         match &mut self.asked {
             Asked::Json(store) => store.push(text),
             Asked::Form(form) => form.push(text),
         }
-        let room = BINARY_BYTES.saturating_sub(self.binary.len());
-        self.binary.extend(binary.iter().take(room));
     }
 
     fn request_end(&mut self, complete: bool) {
@@ -146,8 +149,8 @@ impl<F: Family> Decoder for Reader<F> {
                 }
             }
         }
-        let binary = std::mem::take(&mut self.binary);
-        if !binary.is_empty() && complete {
+        let binary = std::mem::take(&mut self.asked_split).behind();
+        if let Some(binary) = binary.filter(|_| complete) {
             self.family.binary(&mut self.call, &binary);
         }
     }
@@ -155,10 +158,12 @@ impl<F: Family> Decoder for Reader<F> {
     fn response(&mut self, head: &ResponseHead) {
         self.status = Some(head.status);
         self.body = Body::new(head, self.family.keep());
+        self.split = Split::new(&head.headers);
         headers::response(&mut self.call, head);
     }
 
     fn response_body(&mut self, data: &[u8], time_ns: u64) {
+        let data = self.split.json(data);
         let mut body = std::mem::take(&mut self.body);
         body.push(data, |event, shape| self.event(event, shape, true, time_ns));
         self.body = body;
@@ -173,6 +178,7 @@ impl<F: Family> Decoder for Reader<F> {
         let streamed = body.is_stream();
         let failed = self.status.is_some_and(|status| status >= 400);
         let time_ns = self.answer.last_token_ns.unwrap_or_default();
+        let had_noise = self.call.notes.contains(&RESPONSE_NOT_JSON);
         let over_cap = body.finish(|event, shape| match streamed {
             false if failed => {
                 self.call.error = Some(error::of_status(self.status.unwrap_or_default(), event))
@@ -180,11 +186,22 @@ impl<F: Family> Decoder for Reader<F> {
             // A stream's rest without its empty line may be a part: only a whole value is read.
             true | false => self.event(event, shape, streamed, time_ns),
         });
+        if end != End::Complete && !had_noise {
+            // The last event of a stream that broke off is a part, and the end says so.
+            self.call.notes.retain(|note| *note != RESPONSE_NOT_JSON);
+        }
         if over_cap {
             self.call.note(RESPONSE_SQUEEZED);
         }
         if let Body::Media(media) = body {
             self.media(media, end);
+        }
+        if let Some(binary) = std::mem::take(&mut self.split)
+            .behind()
+            .filter(|_| end == End::Complete)
+        {
+            self.family
+                .binary_answer(&mut self.call, &mut self.answer, &binary);
         }
         self.call.stream = self.status.map(|_| streamed).or(self.call.stream);
         self.family.finish(&mut self.call, &mut self.answer);
@@ -199,6 +216,7 @@ impl<F: Family> Decoder for Reader<F> {
 }
 
 const RESPONSE_SQUEEZED: &str = "response_over_cap";
+const RESPONSE_NOT_JSON: &str = "response_not_json";
 
 impl<F: Family> Reader<F> {
     fn asked_json(&mut self, mut store: Store, complete: bool) {
@@ -233,8 +251,9 @@ impl<F: Family> Reader<F> {
             return;
         }
         let Some(value) = json::parse(bytes) else {
-            if !bytes.is_empty() {
-                self.call.note("response_not_json");
+            let text = String::from_utf8_lossy(bytes);
+            if !bytes.is_empty() && (streamed || !self.family.text(&mut self.answer, &text)) {
+                self.call.note(RESPONSE_NOT_JSON);
             }
             return;
         };
@@ -279,7 +298,8 @@ impl<F: Family> Reader<F> {
             _ if failed => format!("http_{}", self.status.unwrap_or_default()),
             End::Aborted if self.ended => return,
             End::Aborted => "client_abort".to_owned(),
-            End::Complete if streamed && !self.ended && !self.answer.finished() => "no_terminator".to_owned(),
+            End::Complete if !streamed || self.family.ends_with_body() => return,
+            End::Complete if !self.ended && !self.answer.finished() => "no_terminator".to_owned(),
             _ => return,
         };
         self.call.error = Some(CallError { kind, message: None });

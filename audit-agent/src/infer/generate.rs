@@ -42,7 +42,9 @@ impl Family for Generate {
                 .map(Into::into);
         } else {
             (call.api, call.provider) = ("sglang_generate", call.provider.or(Some("sglang")));
-            let prompt = ["text", "input_ids"].iter().find_map(|name| body.get(*name));
+            let prompt = ["text", "input_ids"]
+                .iter()
+                .find_map(|name| body.get(*name).filter(|prompt| !prompt.is_null()));
             call.prompt_canonical = prompt.and_then(request::canonical);
             call.inputs = inputs(prompt);
             super::parts::images(call, body.get("image_data"));

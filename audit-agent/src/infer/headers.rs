@@ -18,6 +18,7 @@ const SESSIONS: &[&str] = &[
 
 pub fn request(call: &mut Call, head: &RequestHead) {
     let first = |name: &str| head.headers.first(name).filter(|value| !value.is_empty());
+    call.model_requested = in_path(head.path()).map(cut);
     call.thread.session = SESSIONS.iter().find_map(|name| first(name)).map(cut);
     call.api_version = first("anthropic-version")
         .or_else(|| first("mcp-protocol-version"))
@@ -27,6 +28,14 @@ pub fn request(call: &mut Call, head: &RequestHead) {
     call.upstream.call_id = first("x-litellm-call-id").map(cut);
 }
 
+/// `/v1/engines/:m/completions`, Azure's `/openai/deployments/:m/chat/completions`: a body that names a model goes before it.
+fn in_path(path: &str) -> Option<&str> {
+    let mut segments = path
+        .split('/')
+        .skip_while(|segment| !["engines", "deployments"].contains(segment));
+    segments.nth(1).filter(|model| !model.is_empty())
+}
+
 pub fn response(call: &mut Call, head: &ResponseHead) {
     let headers = &head.headers;
     let first = |name: &str| headers.first(name).filter(|value| !value.is_empty());
@@ -34,7 +43,8 @@ pub fn response(call: &mut Call, head: &ResponseHead) {
         call.provider = Some("llama_cpp");
     }
     if first("x-compute-type").is_some() {
-        call.provider = call.provider.or(Some("tgi"));
+        let embeds = first("x-compute-tokens").is_some() || first("x-tokenization-time").is_some();
+        call.provider = call.provider.or(Some(if embeds { "tei" } else { "tgi" }));
     }
     let upstream = &mut call.upstream;
     upstream.call_id = first("x-litellm-call-id").map(cut).or(upstream.call_id.take());

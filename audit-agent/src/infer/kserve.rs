@@ -16,8 +16,9 @@ pub struct KServe {
     model: Option<String>,
     version: Option<String>,
     infer: bool,
-    /// BYTES tensors of the request whose data follows the JSON: name and length.
+    /// BYTES tensors of the request whose data follows the JSON: name and length; and of the answer.
     behind: Vec<(String, usize)>,
+    answered: Vec<(String, usize)>,
 }
 
 impl KServe {
@@ -31,6 +32,7 @@ impl KServe {
             version: version.and_then(|_| segments.nth(1)).map(cut),
             infer: path.ends_with("/infer"),
             behind: Vec::new(),
+            answered: Vec::new(),
         }
     }
 }
@@ -41,6 +43,10 @@ impl Family for KServe {
             true => ("kserve_infer", "infer"),
             false => ("kserve_generate", "text_completion"),
         }
+    }
+
+    fn ends_with_body(&self) -> bool {
+        true
     }
 
     fn keep(&self) -> Keep {
@@ -63,21 +69,13 @@ impl Family for KServe {
         }
         call.inputs = Some(json::list(body, "inputs").count() as u64);
         let mut texts = Map::new();
-        for tensor in
-            json::list(body, "inputs").filter(|tensor| json::text(tensor, "datatype") == Some("BYTES"))
-        {
+        for tensor in texts_of(body, "inputs") {
             let name = json::text(tensor, "name").unwrap_or_default().to_owned();
-            let behind = tensor
-                .get("parameters")
-                .and_then(|p| json::number(p, "binary_data_size"));
-            match (tensor.get("data"), behind) {
-                (Some(data), _) => drop(texts.insert(name, data.clone())),
-                (None, Some(len)) => self
-                    .behind
-                    .push((name, usize::try_from(len).unwrap_or(usize::MAX))),
-                (None, None) => {}
+            if let Some(data) = tensor.get("data") {
+                texts.insert(name, data.clone());
             }
         }
+        self.behind = behind(body, "inputs");
         call.prompt_canonical = (!texts.is_empty())
             .then(|| request::canonical(&Value::Object(texts)))
             .flatten();
@@ -88,21 +86,23 @@ impl Family for KServe {
     }
 
     fn binary(&mut self, call: &mut Call, data: &[u8]) {
-        // Other tensors lie between these, of lengths that the JSON gave; only requests that are all text are read.
-        let total = self
-            .behind
-            .iter()
-            .fold(0_usize, |sum, (_, len)| sum.saturating_add(*len));
-        if total != data.len() {
+        let Some(tensors) = tensors(&self.behind, data) else {
             return call.note("binary_tensors_not_read");
-        }
-        let (mut texts, mut rest) = (Map::new(), data);
-        for (name, len) in &self.behind {
-            let (tensor, after) = rest.split_at((*len).min(rest.len()));
-            rest = after;
-            texts.insert(name.clone(), Value::from(elements(tensor)));
-        }
+        };
+        let texts = tensors
+            .into_iter()
+            .map(|(name, texts)| (name, Value::from(texts)));
+        let texts: Map<String, Value> = texts.collect();
         call.prompt_canonical = request::canonical(&Value::Object(texts));
+    }
+
+    fn binary_answer(&mut self, call: &mut Call, answer: &mut Answer, data: &[u8]) {
+        let Some(tensors) = tensors(&self.answered, data) else {
+            return call.note("binary_tensors_not_read");
+        };
+        for text in tensors.iter().flat_map(|(_, texts)| texts) {
+            answer.text(0, text);
+        }
     }
 
     fn event(&mut self, call: &mut Call, answer: &mut Answer, event: &Value, streamed: bool) -> Event {
@@ -118,15 +118,14 @@ impl Family for KServe {
                 true => answer.cumulative_text(0, text),
                 false => answer.text(0, text),
             };
-            // There is no mark of the end: the body's end is it.
-            return Event::last(spoke);
+            return Event::spoke(spoke);
         }
         call.results = Some(Results {
             count: json::list(event, "outputs").count() as u64,
             dimensions: None,
         });
-        let texts =
-            json::list(event, "outputs").filter(|tensor| json::text(tensor, "datatype") == Some("BYTES"));
+        self.answered = behind(event, "outputs");
+        let texts = texts_of(event, "outputs");
         for text in texts
             .flat_map(|tensor| json::list(tensor, "data"))
             .filter_map(Value::as_str)
@@ -135,6 +134,38 @@ impl Family for KServe {
         }
         Event::last(false)
     }
+}
+
+/// The tensors of a list that hold texts.
+fn texts_of<'a>(body: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    json::list(body, list).filter(|tensor| json::text(tensor, "datatype") == Some("BYTES"))
+}
+
+/// Those of them whose data follows the JSON: name and length.
+fn behind(body: &Value, list: &str) -> Vec<(String, usize)> {
+    let sized = texts_of(body, list).filter_map(|tensor| {
+        let len = json::number(tensor.get("parameters")?, "binary_data_size")?;
+        let name = json::text(tensor, "name").unwrap_or_default().to_owned();
+        Some((name, usize::try_from(len).unwrap_or(usize::MAX)))
+    });
+    sized.collect()
+}
+
+/// The texts of each tensor. Other tensors may lie between them, and only the JSON says of what length: then None.
+fn tensors(behind: &[(String, usize)], data: &[u8]) -> Option<Vec<(String, Vec<String>)>> {
+    let total = behind
+        .iter()
+        .fold(0_usize, |sum, (_, len)| sum.saturating_add(*len));
+    if total != data.len() {
+        return None;
+    }
+    let mut rest = data;
+    let read = behind.iter().map(|(name, len)| {
+        let (tensor, after) = rest.split_at((*len).min(rest.len()));
+        rest = after;
+        (name.clone(), elements(tensor))
+    });
+    Some(read.collect())
 }
 
 /// Each element has its length before it, as 4 bytes little endian.

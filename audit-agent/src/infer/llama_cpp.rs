@@ -102,7 +102,8 @@ fn finish(call: &mut Call, answer: &mut Answer, index: u64, event: &Value) {
     if let Some(timings) = event.get("timings") {
         answer::timings(call, timings);
     }
-    if let Some(prompt) = json::text(event, "prompt").filter(|prompt| !prompt.is_empty()) {
+    let one = call.inputs.is_none_or(|inputs| inputs == 1);
+    if let Some(prompt) = json::text(event, "prompt").filter(|prompt| one && !prompt.is_empty()) {
         call.rendered_prompt = Some(prompt.as_bytes().to_vec());
     }
     let settings = event.get("generation_settings").and_then(Value::as_object);

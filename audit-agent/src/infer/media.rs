@@ -48,6 +48,12 @@ impl Family for Media {
         if self.pictures() { Keep::Shape } else { Keep::Text }
     }
 
+    /// `response_format` may be `text`, `srt` or `vtt`.
+    fn text(&mut self, answer: &mut Answer, text: &str) -> bool {
+        let spoken = ["transcription", "translation"].contains(&self.operation);
+        spoken && answer.text(0, text.trim_end())
+    }
+
     fn event(&mut self, call: &mut Call, answer: &mut Answer, event: &Value, _streamed: bool) -> Event {
         openai_chat::identity(call, event);
         if let Some(usage) = event.get("usage") {

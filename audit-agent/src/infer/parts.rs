@@ -43,10 +43,14 @@ pub fn role_of(call: &mut Call, role: &str) {
     *call.prompt_roles.entry(known.into()).or_default() += 1;
 }
 
-/// A list of pictures as bare base64.
+/// One picture or a list of them, as bare base64 or as a URL.
 pub fn images(call: &mut Call, list: Option<&Value>) {
-    for image in json::elements(list).filter_map(Value::as_str) {
-        inline(call, "image", "request", None, image);
+    let one = list.filter(|one| one.is_string());
+    for image in json::elements(list).chain(one).filter_map(Value::as_str) {
+        match image.contains(':') {
+            true => reference(call, "image", Some(image), None),
+            false => inline(call, "image", "request", None, image),
+        }
     }
 }
 

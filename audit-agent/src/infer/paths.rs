@@ -29,7 +29,8 @@ use crate::http::RequestHead;
 pub enum Route {
     OpenAiChat,
     Completions,
-    Responses,
+    /// With its operation.
+    Responses(&'static str),
     /// With the name of its API.
     Embeddings(&'static str),
     /// With its OpenTelemetry operation, as in the others below.
@@ -66,8 +67,8 @@ const POST: &[(&str, Route)] = &[
     ("/infill", Route::LlamaCpp { infill: true }),
     ("/v1/systemone", Route::Undecoded("text_completion")),
     ("/responses/input_tokens", Route::Tokens("count_tokens")),
-    ("/responses", Route::Responses),
-    ("/responses/compact", Route::Responses),
+    ("/responses", Route::Responses("chat")),
+    ("/responses/compact", Route::Responses("compact")),
     ("/v1/messages/count_tokens", Route::Tokens("count_tokens")),
     ("/messages/count_tokens", Route::Tokens("count_tokens")),
     ("/v1/messages", Route::Messages),
@@ -202,11 +203,11 @@ fn one_model(path: &str) -> Option<Route> {
 /// An answer that the server keeps: `/v1/responses/:id`.
 fn stored(path: &str) -> Option<Route> {
     let (_, id) = path.rsplit_once("/responses/")?;
-    (!id.contains('/')).then_some(Route::Responses)
+    (!id.contains('/')).then_some(Route::Responses("retrieve"))
 }
 
 fn cancelled(path: &str) -> Option<Route> {
-    (path.contains("/responses/") && path.ends_with("/cancel")).then_some(Route::Responses)
+    (path.contains("/responses/") && path.ends_with("/cancel")).then_some(Route::Responses("cancel"))
 }
 
 /// The decoder of a route.
@@ -215,7 +216,7 @@ pub fn decoder_of(route: Route, head: &RequestHead) -> Option<Box<dyn Decoder>> 
     Some(match route {
         Route::OpenAiChat => decoder(OpenAiChat, head),
         Route::Completions => decoder(Completions, head),
-        Route::Responses => decoder(Responses, head),
+        Route::Responses(operation) => decoder(Responses { operation }, head),
         Route::Embeddings(api) => decoder(Embeddings { api }, head),
         Route::Scores(operation) => decoder(Scores { operation }, head),
         Route::Media(operation) => decoder(Media { operation }, head),
@@ -266,7 +267,10 @@ mod tests {
             route("POST", "/v2/repository/models/m/load"),
             Some(Route::Admin("load"))
         );
-        assert_eq!(route("GET", "/v1/responses/resp_1"), Some(Route::Responses));
+        assert_eq!(
+            route("GET", "/v1/responses/resp_1"),
+            Some(Route::Responses("retrieve"))
+        );
     }
 
     #[test]

@@ -11,11 +11,14 @@ use crate::limits::cut;
 use serde_json::Value;
 
 #[derive(Debug)]
-pub struct Responses;
+pub struct Responses {
+    /// `chat`; `retrieve` and `cancel` of an answer that the server keeps, whose tokens were another call's.
+    pub operation: &'static str,
+}
 
 impl Family for Responses {
     fn names(&self) -> (&'static str, &'static str) {
-        ("openai_responses", "chat")
+        ("openai_responses", self.operation)
     }
 
     fn terminator(&self) -> Option<&'static [u8]> {
@@ -53,7 +56,10 @@ impl Family for Responses {
             }
             "response.completed" | "response.failed" | "response.incomplete" | "response.cancelled" => {
                 if let Some(response) = event.get("response") {
-                    answer.restart();
+                    // One that failed may leave out what was said before.
+                    if json::list(response, "output").next().is_some() {
+                        answer.restart();
+                    }
                     whole(call, answer, response);
                 }
                 Event::last(false)

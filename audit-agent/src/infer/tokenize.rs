@@ -58,7 +58,22 @@ impl Family for Tokens {
                 .map(|list| shape.longest.max(list.len() as u64))
         };
         let counted = json::number(event, "input_tokens").or_else(|| json::number(event, "count"));
-        let listed = || numbers("tokens").or_else(|| count(event, "tokens", &shape));
+        // TEI: one list of tokens for each text.
+        let nested = || {
+            let lists: Option<Vec<u64>> = event
+                .as_array()?
+                .iter()
+                .map(|list| Some(list.as_array()?.len() as u64))
+                .collect();
+            lists
+                .filter(|_| shape.dropped == [0; 4])
+                .map(|lengths| lengths.iter().sum())
+        };
+        let listed = || {
+            numbers("tokens")
+                .or_else(|| count(event, "tokens", &shape))
+                .or_else(nested)
+        };
         if let Some(tokens) = counted.or_else(listed) {
             call.input_tokens = Some(tokens);
             call.tokens_source = TokensSource::ServerUsage;
@@ -67,13 +82,16 @@ impl Family for Tokens {
             count,
             dimensions: None,
         });
-        for name in ["content", "prompt", "text"] {
-            if let Some(text) = json::text(event, name) {
-                answer.text(0, text);
+        let text = ["content", "prompt", "text"]
+            .iter()
+            .find_map(|name| json::text(event, name));
+        match text {
+            // No model wrote it.
+            Some(text) if self.operation == "apply_template" => {
+                call.rendered_prompt = Some(text.as_bytes().to_vec())
             }
-        }
-        if self.operation == "apply_template" {
-            call.rendered_prompt = json::text(event, "prompt").map(|prompt| prompt.as_bytes().to_vec());
+            Some(text) => drop(answer.text(0, text)),
+            None => {}
         }
         Event::last(false)
     }

@@ -31,8 +31,11 @@ impl Family for Undecoded {
         call.stream = body.get("stream").and_then(Value::as_bool);
     }
 
-    /// Nothing is known of its ends, so none is missed.
+    fn ends_with_body(&self) -> bool {
+        true
+    }
+
     fn event(&mut self, _call: &mut Call, _answer: &mut Answer, _event: &Value, _streamed: bool) -> Event {
-        Event::last(false)
+        Event::default()
     }
 }

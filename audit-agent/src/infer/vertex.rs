@@ -56,6 +56,7 @@ impl Family for Vertex {
             } else if let Some(text) = prediction
                 .as_str()
                 .or_else(|| json::text(prediction, "generated_text"))
+                .or_else(|| json::text(prediction, "text"))
             {
                 answer.text(index, text);
             }

@@ -293,7 +293,7 @@ fn normal_reason(raw: &str) -> &str {
         "content_filter" | "refusal" | "safety" => "content_filter",
         "error" | "failed" => "error",
         "abort" | "cancelled" | "canceled" => "cancelled",
-        "load" | "unload" => "load",
+        "load" | "unload" => raw,
         _ => "other",
     }
 }

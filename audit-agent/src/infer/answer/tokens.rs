@@ -50,10 +50,10 @@ pub fn timings(call: &mut Call, timings: &Value) {
     let predicted = json::number(timings, "predicted_n");
     timed(call, "prompt", json::micros(timings, "prompt_ms", 1e3));
     timed(call, "generation", json::micros(timings, "predicted_ms", 1e3));
-    let known = call.input_tokens.is_some() || call.output_tokens.is_some();
-    if !known && (prompt.is_some() || predicted.is_some()) {
-        call.input_tokens = prompt;
-        call.output_tokens = predicted;
+    if prompt.is_some() || predicted.is_some() {
+        // With each token they grow; a `usage` or the sum of several answers is never less.
+        call.input_tokens = call.input_tokens.max(prompt);
+        call.output_tokens = call.output_tokens.max(predicted);
         call.tokens_source = TokensSource::ServerUsage;
     }
 }
