@@ -239,6 +239,9 @@ impl H1 {
         let websocket = framing == Framing::Tunnel && protocol.eq_ignore_ascii_case("websocket");
         let headers = websocket.then(|| head.headers.clone());
         let answered = self.pairs.answer(head, bytes.len() as u64, found, sink);
+        if answered.is_none() {
+            self.request.ends_unseen();
+        }
         match (framing, answered) {
             (Framing::Tunnel, Some(exchange)) => self.tunnel(exchange, protocol, headers, sink),
             (Framing::None | Framing::Length(0), _) => self.pairs.end(true, BodyState::Complete, sink),

@@ -259,6 +259,21 @@ fn a_joined_connection_starts_at_the_next_request() {
 }
 
 #[test]
+fn a_body_that_was_joined_ends_before_the_request_after_its_answer() {
+    let mut connection = Connection::new(true);
+    let mut log = Log::default();
+    let steps: [(bool, &[u8]); 3] = [
+        (false, b"{\"no\": \"line end\"}"),
+        (true, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+        (false, b"GET /next HTTP/1.1\r\n\r\n"),
+    ];
+    for (response, bytes) in steps {
+        connection.push(response, Chunk::Data(bytes), &mut |event| log.add(event));
+    }
+    assert!(log.0.contains(&Seen::Request(0, "/next".into())), "{:?}", log.0);
+}
+
+#[test]
 fn an_idle_connection_is_joined_without_loss() {
     let mut connection = Connection::new(true);
     let mut log = Log::default();

@@ -125,6 +125,14 @@ impl Direction {
         std::mem::take(&mut self.held)
     }
 
+    /// A message that was joined in its middle is over, as its answer shows: what comes next may be the next one, though
+    /// no line end parts it from a body that has none.
+    pub fn ends_unseen(&mut self) {
+        if let State::Search = self.state {
+            self.search();
+        }
+    }
+
     fn search(&mut self) {
         self.state = State::Search;
         self.held.clear();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Indexing(VecDeque<(Vec<u8>, Vec<u8>)>);
 
 impl Indexing {
