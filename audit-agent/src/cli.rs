@@ -10,6 +10,7 @@ pub mod replay;
 pub mod run;
 pub mod serve;
 pub mod verify;
+pub mod witness;
 
 use crate::ledger::keys::Verifier;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 //! In: TOML text. Out: [`Config`], or an error that names the line and what would be right. Never: a member that is
 //! ignored.
 
+use crate::ledger::retention::{self, Keep};
 use crate::policy::filter::Filter;
 use crate::record::hash::{Algorithm, hex};
 use serde::Deserialize;
@@ -25,6 +26,11 @@ pub enum ConfigError {
     RingBuffer(u32),
     #[error("max_connections is {0}; it has to be from 1 to 1048576")]
     Connections(u32),
+    #[error(
+        "retention_days is {0}, and records have to stay for {days} days; set allow_short_retention = true when no law asks for that here",
+        days = retention::DAYS
+    )]
+    Retention(u64),
 }
 
 /// Where the bytes are seen.
@@ -108,6 +114,20 @@ pub struct Log {
     pub heartbeat_s: u64,
     /// Name of a new log; the host's name when empty.
     pub name: String,
+    /// A file that names the witnesses to ask for cosignatures, and how many are enough.
+    pub witness_policy: Option<PathBuf>,
+    /// Days that records stay at least.
+    pub retention_days: u64,
+    /// Lets `retention_days` be less than the law's six months.
+    pub allow_short_retention: bool,
+    /// Nothing is deleted.
+    pub legal_hold: bool,
+}
+
+impl Log {
+    pub fn keep(&self) -> Keep {
+        Keep::days(self.retention_days, self.legal_hold)
+    }
 }
 
 impl Default for Log {
@@ -115,6 +135,10 @@ impl Default for Log {
         Self {
             heartbeat_s: 60,
             name: String::new(),
+            witness_policy: None,
+            retention_days: retention::DAYS,
+            allow_short_retention: false,
+            legal_hold: false,
         }
     }
 }
@@ -153,6 +177,9 @@ impl Config {
         let connections = config.capture.max_connections;
         if connections == 0 || connections > 1 << 20 {
             return Err(ConfigError::Connections(connections));
+        }
+        if config.log.retention_days < retention::DAYS && !config.log.allow_short_retention {
+            return Err(ConfigError::Retention(config.log.retention_days));
         }
         config.sha256 = Some(hex(&Sha256::digest(&text)));
         Ok(config)
@@ -194,6 +221,14 @@ mod tests {
             error.contains("line 2") && error.contains("hahs") && error.contains("hash"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_retention_below_the_law_s_has_to_be_asked_for() {
+        let short = "[log]\nretention_days = 30\n";
+        assert!(load(short).unwrap_err().to_string().contains("184 days"));
+        let allowed = String::from(short) + "allow_short_retention = true\n";
+        assert_eq!(load(&allowed).unwrap().log.retention_days, 30);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! sequence number twice, a line that is not signed, a loss without a signed word, a checkpoint that contradicts an
 //! earlier one. `docs/ledger.md` specifies it.
 
+pub mod access;
 pub mod audit;
 pub mod chain;
 pub mod disk;
@@ -15,18 +16,21 @@ pub mod note;
 pub mod policy;
 pub mod proof_file;
 pub mod recover;
+pub mod retention;
 pub mod source;
 pub mod store;
 pub mod verify;
+pub mod witness;
 
 use crate::limits;
-use crate::record::{Body, Gap, Recovery, rfc3339};
+use crate::record::{Body, Gap, Recovery, Retention, rfc3339};
 use chain::{Chain, Line};
 use disk::{DirDisk, Disk};
 use epoch::Epochs;
 use keys::{Keys, LogKey};
 use nix::fcntl::{Flock, FlockArg};
 use recover::{End, RecoverError, recover};
+use retention::Keep;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -37,6 +41,9 @@ use verify::{Claim, LineError, Signer, check_line};
 
 /// Longest time between two checkpoints of a log that grows.
 pub const CHECKPOINT_NS: u64 = 5_000_000_000;
+
+/// Between two looks for records that are old enough to go.
+pub const RETIRE_NS: u64 = 3_600_000_000_000;
 
 #[derive(Debug, Error)]
 pub enum LogError {
@@ -72,6 +79,8 @@ pub struct Ledger<D = DirDisk> {
     /// Lines that the last checkpoint covers, and when it was made.
     signed: u64,
     signed_ns: Option<u64>,
+    keep: Option<Keep>,
+    retired_ns: Option<u64>,
     /// Records that were refused since the file stopped taking lines.
     refused: u64,
     refused_since_ns: Option<u64>,
@@ -134,6 +143,8 @@ impl<D: Disk> Ledger<D> {
             stored_epoch,
             signed: end.signed,
             signed_ns: None,
+            keep: None,
+            retired_ns: None,
             refused: 0,
             refused_since_ns: None,
             _lock: None,
@@ -168,7 +179,8 @@ impl<D: Disk> Ledger<D> {
     /// When the file takes lines again after some were refused, the first new line says how many.
     pub fn commit(&mut self, now_unix_ns: u64) -> Result<Vec<Line>, LogError> {
         self.settle()?;
-        let lines = self.say_refused(now_unix_ns)?;
+        let mut lines = self.say_refused(now_unix_ns)?;
+        lines.extend(self.retire(now_unix_ns)?);
         let due = self
             .signed_ns
             .is_none_or(|at| now_unix_ns.abs_diff(at) >= CHECKPOINT_NS);
@@ -215,6 +227,49 @@ impl<D: Disk> Ledger<D> {
         self.refused = 0;
         let lines = self.submit(&Body::Gap(body), now_unix_ns);
         self.settle()?;
+        Ok(lines)
+    }
+
+    /// Says how long records stay; without this they stay for ever.
+    pub fn keep(&mut self, keep: Keep) {
+        self.keep = Some(keep);
+    }
+
+    /// Once an hour: deletes what is older than it has to be. The record that says so is durable and under a checkpoint
+    /// before anything goes.
+    fn retire(&mut self, now_unix_ns: u64) -> Result<Vec<Line>, LogError> {
+        let Some(keep) = self.keep.filter(|_| {
+            self.retired_ns
+                .is_none_or(|at| now_unix_ns.abs_diff(at) >= RETIRE_NS)
+        }) else {
+            return Ok(Vec::new());
+        };
+        self.retired_ns = Some(now_unix_ns);
+        let due =
+            retention::due(self.store.disk(), keep, now_unix_ns).map_err(|source| self.failed(source))?;
+        let Some(retired_before) = due else {
+            return Ok(Vec::new());
+        };
+        let reason = format!("older than {} s", keep.ns / 1_000_000_000);
+        let lines = self.submit(
+            &Body::Retention(Retention {
+                reason,
+                retired_before,
+            }),
+            now_unix_ns,
+        );
+        if lines.is_empty() {
+            return Ok(lines);
+        }
+        self.settle()?;
+        self.publish(now_unix_ns)?;
+        let freed =
+            retention::retire(self.store.disk_mut(), retired_before).map_err(|source| self.failed(source))?;
+        tracing::info!(
+            retired_before,
+            bytes = freed,
+            "old records were deleted, as the retention asks"
+        );
         Ok(lines)
     }
 
@@ -284,5 +339,7 @@ fn words(end: &End, last: Option<Claim>, now_unix_ns: u64) -> Vec<Body> {
     words
 }
 
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,8 @@ enum Command {
     Export(cli::export::Args),
     /// Offer the log to verifiers elsewhere
     Serve(cli::serve::Args),
+    /// Cosign the checkpoints of logs on other hosts
+    Witness(cli::witness::Args),
     /// Say what this host lets the agent see
     Doctor(cli::doctor::Args),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Prove(args) => cli::prove::run(&args),
         Command::Export(args) => cli::export::run(&args),
         Command::Serve(args) => cli::serve::run(&args),
+        Command::Witness(args) => cli::witness::run(&args),
         Command::Doctor(args) => cli::doctor::run(&args),
     };
     match result {

@@ -29,6 +29,7 @@ pub enum Body {
     AgentStop(AgentStop),
     Epoch(Epoch),
     Recovery(Recovery),
+    Retention(Retention),
     Model(Model),
     Action(Box<Action>),
     Admin(Box<served::Admin>),
@@ -98,6 +99,14 @@ pub struct Recovery {
     pub torn_bytes: u64,
     pub torn_file: Option<String>,
     pub torn_sha256: Option<String>,
+}
+
+/// Records were old enough to be deleted; said before they are.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Retention {
+    pub reason: String,
+    /// Lines before this one go.
+    pub retired_before: u64,
 }
 
 /// The digest of a file of weights, once it is known.

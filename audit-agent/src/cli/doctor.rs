@@ -6,6 +6,7 @@ use super::{Place, pretty::harmless};
 #[cfg(feature = "live")]
 use crate::config::Capture;
 use crate::config::CapturePath;
+use crate::ledger::access;
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -72,6 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tracefs(),
         object(),
         directory(&args.place.dir),
+        modes(&args.place.dir),
     ];
     checks.extend(hooks(args.path));
     checks.extend(servers::checks());
@@ -275,6 +277,18 @@ fn hooks(_path: CapturePath) -> Vec<Check> {
         "built without the feature `live`",
         "build with default features",
     )]
+}
+
+/// Whether only the agent can write the log and read its keys.
+fn modes(dir: &Path) -> Check {
+    let found = access::check(dir);
+    let detail = match &found {
+        Ok(Ok(())) => "only the agent can write the log and read its keys".to_owned(),
+        Ok(Err(open)) => open.to_string(),
+        Err(error) => format!("{}: {error}", dir.display()),
+    };
+    let remedy = "the log and its keys must be the agent's alone to write";
+    Check::new("modes", matches!(found, Ok(Ok(()))), Status::Fail, detail, remedy)
 }
 
 fn directory(dir: &Path) -> Check {

@@ -6,7 +6,10 @@ use crate::capture::live::Kernel;
 use crate::config::Config;
 use crate::host::clock;
 use crate::ledger::Ledger;
+use crate::ledger::access;
 use crate::ledger::keys::Keys;
+use crate::ledger::policy::Policy;
+use crate::ledger::witness::client::{self, Client};
 use crate::pipeline::{Options, Pipeline};
 use crate::record::hash::Hasher;
 use crate::run::Run;
@@ -104,18 +107,34 @@ fn start(
         hasher: Hasher::new(keys.hash.clone(), config.algorithm()),
         heartbeat_ns: config.log.heartbeat_s.saturating_mul(1_000_000_000),
     });
+    access::check(&place.dir).with_context(|| format!("cannot look at {}", place.dir.display()))??;
+    if log {
+        ask_witnesses(place, config, &keys)?;
+    }
     let opened = log
         .then(|| Ledger::open(&place.dir.join("log"), keys, clock::unix_ns()))
         .transpose()?;
     let kernel = Kernel::load(config.capture.sizes(), config.capture.path)?;
     let mut run = Run::new(kernel, pipeline, sink, signals);
-    if let Some((ledger, lines)) = opened {
+    if let Some((mut ledger, lines)) = opened {
+        ledger.keep(config.log.keep());
         run.ledger = Some(ledger);
         lines.iter().for_each(|line| run.sink.line(&line.bytes));
     }
     run.recorder = capture.map(create_capture).transpose()?;
     run.run(config.sha256.clone())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the witnesses of the policy, if there is one, cosign the log beside the run.
+fn ask_witnesses(place: &Place, config: &Config, keys: &Keys) -> anyhow::Result<()> {
+    if let Some(path) = &config.log.witness_policy {
+        let named = || format!("the witness policy {}", path.display());
+        let policy =
+            Policy::parse(&std::fs::read_to_string(path).with_context(named)?).with_context(named)?;
+        client::start(Client::new(&place.dir.join("log"), keys.log.verifier(), policy));
+    }
+    Ok(())
 }
 
 /// Holds empty programs in place until a signal comes, for the measurements.

@@ -41,6 +41,8 @@ pub enum KeyError {
         "the key file {path} holds {len} bytes instead of 32; restore it from a copy, or move it away to begin a new log"
     )]
     Length { path: PathBuf, len: usize },
+    #[error("`{0}` is no name of a key; it must have no space and no `+`")]
+    Name(String),
     #[error("no randomness to make a key from: {0}")]
     Randomness(io::Error),
     #[error("`{0}` is no verifier key; it looks like `name+1a2b3c4d+AX...`, and is in the file keys/log.pub")]
@@ -252,6 +254,29 @@ fn first_epoch(disk: &mut DirDisk, origin: &str) -> io::Result<Epochs> {
     let epochs = Epochs::new(origin, 1, secret);
     epoch::file::store(disk, &epochs)?;
     Ok(epochs)
+}
+
+/// The key of a witness in `dir`, made when it is not there; one that is there keeps its name.
+pub fn witness_key(dir: &Path, name: &str) -> Result<LogKey, KeyError> {
+    let at = |path: &Path, source| KeyError::Io {
+        path: path.into(),
+        source,
+    };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| at(dir, source))?;
+    let seed = secret(&dir.join("witness.key"))?;
+    let public = dir.join("witness.pub");
+    let name = match std::fs::read_to_string(&public) {
+        Ok(text) => Verifier::parse(&text)?.name,
+        Err(_) => name.to_owned(),
+    };
+    if !is_key_name(&name) {
+        return Err(KeyError::Name(name));
+    }
+    let key = LogKey::new(&name, &seed);
+    let text = format!("{}\n", key.verifier().cosigner());
+    std::fs::write(&public, text).map_err(|source| at(&public, source))?;
+    Ok(key)
 }
 
 /// A file of 32 secret bytes, made when it is not there.

@@ -3,7 +3,7 @@
 //! In: the files. Out: the place to go on from, or why this log must not be gone on with. Never: a log continued that is
 //! shorter than, or other than, what was signed. A line that was not written whole is moved aside, never dropped.
 
-use super::chain::{GENESIS, Place};
+use super::chain::Place;
 use super::disk::{Disk, Read};
 use super::keys::Verifier;
 use super::merkle::proof::{self, Head};
@@ -60,13 +60,14 @@ pub fn recover<D: Disk>(disk: &mut D, log: &Verifier) -> Result<End, RecoverErro
     let checkpoint = checkpoint(disk, log)?;
     let open = segments(disk)?.last().copied().unwrap_or(0);
     let bytes = disk.read(&segment(open))?.unwrap_or_default();
+    let (place, last) = before(disk, open)?;
     let mut end = End {
-        place: before(disk, open)?,
+        place,
         tiles: Vec::new(),
         open,
         durable: 0,
         torn: None,
-        last: None,
+        last,
         signed: checkpoint.map_or(0, |head| head.size),
     };
     let mut roots = checkpoint
@@ -102,29 +103,23 @@ fn checkpoint(disk: &impl Read, log: &Verifier) -> Result<Option<Head>, RecoverE
     Ok(Some(checkpoint.head))
 }
 
-/// The place of the first line of segment `open`.
-fn before(disk: &impl Read, open: u64) -> Result<Place, RecoverError> {
+/// The place of the first line of segment `open`, and the line before it.
+fn before(disk: &impl Read, open: u64) -> Result<(Place, Option<Vec<u8>>), RecoverError> {
     let mut files = Files::new(disk);
     let tree = Tree::resume(open, |level, index| {
         let width = super::merkle::tile::width_at(level, index, open);
         hashes(&mut files, level, index, width)
     })?;
-    let last = match open.checked_sub(1) {
-        Some(seq) => files.line(seq)?,
-        None => {
-            return Ok(Place {
-                seq: 0,
-                prev: GENESIS,
-                tree,
-            });
-        }
+    let Some(seq) = open.checked_sub(1) else {
+        return Ok((Place::default(), None));
     };
-    let last = last.ok_or(RecoverError::Changed(open))?;
-    Ok(Place {
+    let last = files.line(seq)?.ok_or(RecoverError::Changed(open))?;
+    let place = Place {
         seq: open,
-        prev: Sha256::digest(last).into(),
+        prev: Sha256::digest(&last).into(),
         tree,
-    })
+    };
+    Ok((place, Some(last)))
 }
 
 /// The root over the first `size` lines, all of them in closed segments.

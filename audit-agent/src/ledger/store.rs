@@ -116,14 +116,17 @@ impl<D: Disk> Store<D> {
             return Ok(());
         };
         let name = segment(self.open);
-        if self.dirty {
-            self.disk.truncate(&name, self.durable)?;
-        }
         let new = self.durable == 0;
         if new {
             self.disk.make_dir(RECORDS)?;
         }
-        self.dirty = !new;
+        match (self.dirty, new) {
+            (false, _) => {}
+            // It may not even be there.
+            (true, true) => self.disk.write(&name, b"")?,
+            (true, false) => self.disk.truncate(&name, self.durable)?,
+        }
+        self.dirty = true;
         let mut rest = batch.bytes.as_slice();
         while !rest.is_empty() {
             match self.disk.append(&name, rest) {
@@ -132,7 +135,6 @@ impl<D: Disk> Store<D> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.dirty = true;
         }
         self.disk.sync(&name)?;
         if new {

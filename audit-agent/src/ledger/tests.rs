@@ -4,13 +4,13 @@ use crate::record::{AgentStart, AgentStop, Heartbeat};
 use proptest::prelude::*;
 use std::fs;
 
-const NOW: u64 = 1_790_000_000_000_000_000;
+pub const NOW: u64 = 1_790_000_000_000_000_000;
 
-fn key() -> LogKey {
+pub fn key() -> LogKey {
     LogKey::new("test.example/log", &[7; 32])
 }
 
-fn epochs() -> Epochs {
+pub fn epochs() -> Epochs {
     Epochs::new("test.example/log", 1, [5; 32].into())
 }
 
@@ -18,7 +18,7 @@ fn chain() -> Chain {
     Chain::new(key(), epochs())
 }
 
-fn bodies(count: usize) -> Vec<Body> {
+pub fn bodies(count: usize) -> Vec<Body> {
     (0..count)
         .map(|number| match number % 3 {
             0 => Body::AgentStart(AgentStart {

@@ -61,6 +61,7 @@ fn records() -> Vec<Value> {
         Body::AgentStart(AgentStart::default()),
         Body::AgentStop(AgentStop::default()),
         Body::Recovery(Recovery::default()),
+        Body::Retention(Retention::default()),
         Body::Model(Model::default()),
         Body::Action(Box::new(Action {
             link: "process_time".into(),

@@ -1,0 +1,123 @@
+//! Who may read and write the log and its keys, by their modes.
+//!
+//! In: the agent's directory. Out: the first file that somebody else could change, or read against the rules: the log is
+//! for the agent to write and for its group to read; keys are for the agent alone.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A file whose mode gives away too much.
+#[derive(Debug, Error)]
+#[error("{path} has mode {mode:o}, with which others could {harm}; run `chmod {remedy} {path}`")]
+pub struct Open {
+    pub path: PathBuf,
+    pub mode: u32,
+    pub harm: &'static str,
+    pub remedy: &'static str,
+}
+
+/// Bits that a file or directory must not have, and what follows from them.
+struct Rule {
+    never: u32,
+    harm: &'static str,
+    file: &'static str,
+    dir: &'static str,
+}
+
+const LOG: Rule = Rule {
+    never: 0o022,
+    harm: "change the log",
+    file: "g-w,o-w",
+    dir: "g-w,o-w",
+};
+const KEYS: Rule = Rule {
+    never: 0o077,
+    harm: "read the keys",
+    file: "600",
+    dir: "700",
+};
+
+/// Checks `dir/log` and `dir/keys`; what is not there yet is no problem. Public keys are for everybody to read.
+pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
+    for (name, rule) in [("keys", KEYS), ("log", LOG), ("log/records", LOG)] {
+        let dir = dir.join(name);
+        let Ok(metadata) = fs::metadata(&dir) else {
+            continue;
+        };
+        if let Some(open) = judge(&dir, metadata.mode(), &rule, rule.dir) {
+            return Ok(Err(open));
+        }
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            let public = path.extension().is_some_and(|extension| extension == "pub");
+            let metadata = fs::metadata(&path)?;
+            let rule = if public { &LOG } else { &rule };
+            if metadata.is_file()
+                && let Some(open) = judge(&path, metadata.mode(), rule, rule.file)
+            {
+                return Ok(Err(open));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn judge(path: &Path, mode: u32, rule: &Rule, remedy: &'static str) -> Option<Open> {
+    (mode & rule.never != 0).then(|| Open {
+        path: path.into(),
+        mode: mode & 0o7777,
+        harm: rule.harm,
+        remedy,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn whatever_others_could_change_or_read_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        for inner in ["keys", "log", "log/records"] {
+            fs::create_dir(dir.path().join(inner)).unwrap();
+        }
+        let files = [
+            ("keys/log.key", 0o600),
+            ("keys/log.pub", 0o644),
+            ("log/checkpoint", 0o640),
+            ("log/records/a", 0o640),
+        ];
+        let set = |name: &str, mode| {
+            fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap()
+        };
+        for (name, mode) in files {
+            fs::write(dir.path().join(name), "x").unwrap();
+            set(name, mode);
+        }
+        for (name, mode) in [("keys", 0o700), ("log", 0o750), ("log/records", 0o750)] {
+            set(name, mode);
+        }
+        assert!(check(dir.path()).unwrap().is_ok());
+        for (name, bad, good) in [
+            ("keys", 0o750, 0o700),
+            ("keys/log.key", 0o640, 0o600),
+            ("keys/log.pub", 0o666, 0o644),
+            ("log", 0o770, 0o750),
+            ("log/checkpoint", 0o660, 0o640),
+            ("log/records/a", 0o642, 0o640),
+        ] {
+            set(name, bad);
+            let error = check(dir.path()).unwrap().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{bad:o}")) && error.contains("chmod"),
+                "{error}"
+            );
+            set(name, good);
+        }
+    }
+}
