@@ -1,3 +1,5 @@
+mod stories;
+
 use super::*;
 use proptest::prelude::*;
 
