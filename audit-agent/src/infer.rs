@@ -20,6 +20,7 @@ mod headers;
 mod inventory;
 mod json;
 mod kserve;
+mod kserve_grpc;
 mod llama_cpp;
 mod lm_studio;
 mod mcp;
@@ -29,6 +30,8 @@ mod ollama;
 mod openai_chat;
 mod parts;
 pub mod paths;
+mod protobuf;
+mod realtime;
 mod request;
 mod rerank;
 mod responses;
@@ -169,6 +172,9 @@ pub fn classify(head: &RequestHead) -> Classified {
 fn of_messages(head: &RequestHead) -> Option<Classified> {
     if Grpc::is(&head.headers) {
         return Some(match grpc::method(head.path()) {
+            Some(grpc::Method::Inference(api @ "kserve_grpc", operation)) => {
+                Classified::Inference(kserve_grpc::KServeGrpc::decoder(api, operation, head))
+            }
             Some(grpc::Method::Inference(api, operation)) => {
                 Classified::Inference(unread::Unread::grpc(api, operation))
             }
@@ -178,7 +184,7 @@ fn of_messages(head: &RequestHead) -> Option<Classified> {
     }
     let upgrade = head.headers.first("upgrade")?;
     let realtime = upgrade.eq_ignore_ascii_case("websocket") && head.path().ends_with("/realtime");
-    realtime.then(|| Classified::Inference(unread::Unread::session("chat")))
+    realtime.then(|| Classified::Inference(realtime::Realtime::decoder(head)))
 }
 
 #[cfg(test)]

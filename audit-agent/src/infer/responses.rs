@@ -164,7 +164,8 @@ fn item(answer: &mut Answer, item: &Value) {
     match json::text(item, "type").unwrap_or_default() {
         "message" => {
             for part in json::list(item, "content") {
-                let text = json::text(part, "text").or_else(|| json::text(part, "refusal"));
+                let said = ["text", "refusal", "transcript"];
+                let text = said.iter().find_map(|name| json::text(part, name));
                 answer.text(0, text.unwrap_or_default());
                 logprobs(answer, part.get("logprobs"));
             }

@@ -1,4 +1,4 @@
-//! Exchanges of messages (WebSocket, gRPC) whose schema is not read: that they happened, when, by whom and with what status.
+//! gRPC calls whose messages' schema is not read: that they happened, when, by whom and with what status.
 //!
 //! In: messages and trailers. Out: one [`Call`] for the exchange. Never: a field of a message; their sizes and hashes are
 //! taken where they pass.
@@ -10,7 +10,6 @@ use crate::http::{Headers, ResponseHead};
 #[derive(Debug)]
 pub struct Unread {
     call: Call,
-    grpc: bool,
     status: Option<u16>,
     trailers: bool,
 }
@@ -18,15 +17,10 @@ pub struct Unread {
 impl Unread {
     /// A gRPC method.
     pub fn grpc(api: &'static str, operation: &'static str) -> Box<dyn Decoder> {
-        Box::new(Self::new(api, operation, true))
+        Box::new(Self::new(api, operation))
     }
 
-    /// A session on a WebSocket.
-    pub fn session(operation: &'static str) -> Box<dyn Decoder> {
-        Box::new(Self::new("undecoded", operation, false))
-    }
-
-    fn new(api: &'static str, operation: &'static str, grpc: bool) -> Self {
+    fn new(api: &'static str, operation: &'static str) -> Self {
         let call = Call {
             api,
             operation,
@@ -35,7 +29,6 @@ impl Unread {
         };
         Self {
             call,
-            grpc,
             status: None,
             trailers: false,
         }
@@ -45,7 +38,7 @@ impl Unread {
         let kind = match (self.status, end) {
             (Some(status @ 400..), _) => format!("http_{status}"),
             (_, End::Aborted) => "client_abort".to_owned(),
-            (_, End::Complete) if self.grpc && !self.trailers => "grpc_no_status".to_owned(),
+            (_, End::Complete) if !self.trailers => "grpc_no_status".to_owned(),
             _ => return None,
         };
         Some(CallError { kind, message: None })
@@ -76,9 +69,6 @@ impl Decoder for Unread {
     }
 
     fn trailers(&mut self, trailers: &Headers) {
-        if !self.grpc {
-            return;
-        }
         self.trailers |= trailers.first("grpc-status").is_some();
         self.call.error = self.call.error.take().or_else(|| grpc::error(trailers));
     }
@@ -86,7 +76,7 @@ impl Decoder for Unread {
     fn finish(self: Box<Self>, end: End) -> Call {
         let error = self.error(end);
         let mut call = self.call;
-        call.stream = (!self.grpc || call.chunks > 1).then_some(true);
+        call.stream = (call.chunks > 1).then_some(true);
         call.error = call.error.or(error);
         call
     }
@@ -95,7 +85,6 @@ impl Decoder for Unread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::HttpVersion;
 
     fn fields(name: &str, value: &str) -> Headers {
         Headers(vec![(name.into(), value.into())])
@@ -130,16 +119,5 @@ mod tests {
         );
         let without = Unread::grpc("kserve_grpc", "text_completion").finish(End::Complete);
         assert_eq!(without.error.unwrap().kind, "grpc_no_status");
-    }
-
-    #[test]
-    fn a_session_that_was_refused_has_the_status() {
-        let mut decoder = Unread::session("chat");
-        decoder.response(&ResponseHead {
-            status: 401,
-            version: HttpVersion::Http11,
-            headers: Headers::default(),
-        });
-        assert_eq!(decoder.finish(End::Complete).error.unwrap().kind, "http_401");
     }
 }

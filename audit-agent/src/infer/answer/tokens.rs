@@ -20,6 +20,8 @@ pub fn usage(call: &mut Call, usage: &Value) {
     call.output_tokens = output.or(call.output_tokens);
     call.cached_tokens = detail("prompt_tokens_details", "cached_tokens")
         .or_else(|| detail("input_tokens_details", "cached_tokens"))
+        // Realtime.
+        .or_else(|| detail("input_token_details", "cached_tokens"))
         .or(call.cached_tokens);
     call.reasoning_tokens = detail("completion_tokens_details", "reasoning_tokens")
         .or_else(|| detail("output_tokens_details", "reasoning_tokens"))
