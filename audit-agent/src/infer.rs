@@ -188,4 +188,6 @@ fn of_messages(head: &RequestHead) -> Option<Classified> {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
