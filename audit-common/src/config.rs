@@ -229,6 +229,10 @@ pub const CONN_ANNOUNCED: u32 = 1;
 pub const CONN_UPSTREAM: u32 = 2;
 /// It is older than its first sight.
 pub const CONN_JOINED: u32 = 4;
+/// It has ended; another socket may be at its address by now.
+pub const CONN_CLOSED: u32 = 8;
+/// Where the local port stands in the flags: the kernel forgets it before it tells of the end.
+pub const CONN_PORT_SHIFT: u32 = 16;
 
 /// Userspace's judgement of one connection; void when the generation is another's.
 #[repr(C)]

@@ -6,7 +6,8 @@ use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
 use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
 use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED, FLAG_UPSTREAM};
 use audit_common::config::{
-    CONN_ANNOUNCED, CONN_JOINED, CONN_UPSTREAM, ConnState, PROCESS_SERVES, PROCESS_WATCHED, Verdict,
+    CONN_ANNOUNCED, CONN_CLOSED, CONN_JOINED, CONN_PORT_SHIFT, CONN_UPSTREAM, ConnState, PROCESS_SERVES,
+    PROCESS_WATCHED, Verdict,
 };
 use audit_common::loss::LossReason;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
@@ -130,7 +131,8 @@ fn established(sock: u64) {
     if let Some(ids) = unsafe { CONNECTING.get(sock) } {
         let ids = *ids;
         let _ = CONNECTING.remove(sock);
-        let state = fresh(0, Verdict::Undecided as u32, CONN_UPSTREAM);
+        let flags = CONN_UPSTREAM | local_port(sock) << CONN_PORT_SHIFT;
+        let state = fresh(0, Verdict::Undecided as u32, flags);
         if serves((ids >> 32) as u32) && CONNECTIONS.insert(sock, state, 0).is_err() {
             lost(LossReason::ConnMapFull, 0);
         }
@@ -143,7 +145,7 @@ fn established(sock: u64) {
     let Some(verdict) = (unsafe { LISTENERS.get(local_port(sock)) }) else {
         return;
     };
-    let state = fresh(0, *verdict, 0);
+    let state = fresh(0, *verdict, local_port(sock) << CONN_PORT_SHIFT);
     if CONNECTIONS.insert(sock, state, 0).is_err() {
         lost(LossReason::ConnMapFull, 0);
     }
@@ -158,6 +160,11 @@ fn closed(sock: u64, old_state: i32) {
     };
     // SAFETY: map values stay readable while the program runs.
     let state = unsafe { &mut *state };
+    if state.flags & CONN_CLOSED != 0 {
+        // The entry is of a socket that was at this address before.
+        return;
+    }
+    state.flags |= CONN_CLOSED;
     unseen(sock, state, old_state);
     if state.flags & CONN_ANNOUNCED != 0 {
         announce(EventKind::ConnClose, 0, sock, state, 0, Wake::Batched);
@@ -291,6 +298,9 @@ fn announce(kind: EventKind, flags: u16, sock: u64, state: &ConnState, ids: u64,
     event.rx_bytes = state.rx_bytes;
     event.tx_bytes = state.tx_bytes;
     addresses(event, sock);
+    if event.local_port == 0 {
+        event.local_port = (state.flags >> CONN_PORT_SHIFT) as u16;
+    }
     // SAFETY: the scratch is exactly one event.
     unsafe { send((&raw const *event).cast(), CONN_LEN as u64, 0, wake) };
 }

@@ -16,7 +16,7 @@ use crate::maps::{
     UNIX_SENDMSG_STEPS, UNIX_SENDPAGE_STEPS, offsets,
 };
 use audit_common::abi::Shortfall;
-use audit_common::config::PROCESS_TLS;
+use audit_common::config::{CONN_CLOSED, PROCESS_TLS};
 use audit_common::loss::LossReason;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -74,8 +74,8 @@ fn tid() -> u32 {
 /// (`SCM_RIGHTS`). Unix streams are given by another address and are never found.
 #[inline(always)]
 fn handed_over(sock: u64) -> bool {
-    // SAFETY: only the presence is looked at.
-    unsafe { CONNECTIONS.get(sock) }.is_some()
+    // SAFETY: one word is read.
+    unsafe { CONNECTIONS.get(sock) }.is_some_and(|state| state.flags & CONN_CLOSED == 0)
 }
 
 #[inline(always)]
