@@ -204,6 +204,9 @@ pub fn normalised(moved: &Moved, records: &[Value]) -> Vec<Value> {
         "epoch",
         "salt_id",
         "connection_id",
+        "exchange_id",
+        "caused_by",
+        "link_candidates",
         "timing",
     ];
     let strip = |found: &&Value| {

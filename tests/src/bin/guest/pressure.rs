@@ -211,13 +211,17 @@ fn agent_starved(path: &str) -> Result<Outcome> {
     flowed?;
     scene.until_seen("starved later")?;
     other.post(&body(PLAIN, "other after"))?;
-    // Where several exchanges were lost nobody can tell whether the bytes that come next are all of theirs.
-    hit.post(&body(PLAIN, "first after"))?;
     hit.post(&body(PLAIN, "after"))?;
     let (hit, other) = (hit.close()?, other.close()?);
     let path = scene.path.clone();
     let records = scene.records(&[hit.clone(), other.clone()])?;
-    accounted(&hit, &[&other], &path, &records)?;
+    // Of the connection only the account is checked: a loss may be longer than an exchange, and the parser does not always
+    // find its way back behind one.
+    let outcome = account::of(&other, &path, &records)?;
+    ensure!(
+        outcome == Outcome::Seen,
+        "another connection lost bytes: {outcome:?}"
+    );
     let (by_reason, by_exchange) = (
         lost(&records, "lost_bytes", "ring_full"),
         account::declared(&hit, &records),
