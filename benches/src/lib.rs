@@ -18,3 +18,4 @@ pub mod report;
 pub mod syscalls;
 pub mod unwatched;
 pub mod usage;
+pub mod wire;

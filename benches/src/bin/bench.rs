@@ -5,7 +5,7 @@ use audit_benches::arm::Arm;
 use audit_benches::cases::{CASES, Effort};
 use audit_benches::replay::SCENES;
 use audit_benches::syscalls::Kind;
-use audit_benches::{load, mock, replay, report, unwatched};
+use audit_benches::{load, mock, replay, report, unwatched, wire};
 use audit_tests::live;
 use clap::{Parser, Subcommand};
 use std::fmt::Write;
@@ -34,6 +34,8 @@ enum Part {
     MockServer(mock::Options),
     /// Load a server and print what came of it as JSON
     Load(load::Options),
+    /// Read the same exchanges in each protocol; needs no kernel
+    Wire,
 }
 
 /// How much of everything.
@@ -43,6 +45,7 @@ struct Scale {
     repeat: u32,
     pairs: u32,
     rounds: usize,
+    exchanges: u32,
 }
 
 const FULL: Scale = Scale {
@@ -54,6 +57,7 @@ const FULL: Scale = Scale {
     repeat: 20,
     pairs: 1_000_000,
     rounds: 5,
+    exchanges: 100,
 };
 const SMOKE: Scale = Scale {
     loads: Effort {
@@ -64,6 +68,7 @@ const SMOKE: Scale = Scale {
     repeat: 2,
     pairs: 50_000,
     rounds: 1,
+    exchanges: 20,
 };
 
 fn main() -> Result<()> {
@@ -72,6 +77,10 @@ fn main() -> Result<()> {
         Some(Part::MockServer(options)) => mock::run(*options),
         Some(Part::Load(options)) => {
             println!("{}", serde_json::to_string(&load::run(*options)?)?);
+            Ok(())
+        }
+        Some(Part::Wire) => {
+            println!("{}", readers(&cli, &FULL)?);
             Ok(())
         }
         None => measure(&cli),
@@ -85,7 +94,7 @@ fn measure(cli: &Cli) -> Result<()> {
     let scale = if cli.smoke { SMOKE } else { FULL };
     let mut text = conditions(cli.smoke)?;
     println!("{text}");
-    for table in [loads, unwatched_table, replays] {
+    for table in [loads, unwatched_table, replays, readers] {
         let table = table(cli, &scale)?;
         println!("{table}");
         text = text + "\n" + &table;
@@ -136,6 +145,10 @@ fn unwatched_table(_: &Cli, scale: &Scale) -> Result<String> {
         table += &unwatched::cost(kind, scale.pairs, scale.rounds)?.line(kind);
     }
     Ok(table)
+}
+
+fn readers(_: &Cli, scale: &Scale) -> Result<String> {
+    wire::table(scale.exchanges, scale.rounds)
 }
 
 /// A failure here is shown in the table and does not take the other figures away.
