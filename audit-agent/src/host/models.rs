@@ -4,9 +4,9 @@ use super::digest::Digests;
 use super::gguf;
 use crate::event::ModelFile;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a file's beginning that are looked at.
@@ -22,7 +22,9 @@ pub fn of_process(pid: u32, digests: &mut Digests) -> Vec<ModelFile> {
     for path in paths {
         // The process may live in another mount namespace.
         let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(&path));
-        let Ok(file) = File::open(inside) else { continue };
+        let Ok(file) = open_without_waiting(&inside) else {
+            continue;
+        };
         let Some(mut model) = describe(&path, &file) else {
             continue;
         };
@@ -33,6 +35,12 @@ pub fn of_process(pid: u32, digests: &mut Digests) -> Vec<ModelFile> {
     }
     models.sort_by_key(|model| std::cmp::Reverse(model.size));
     models
+}
+
+/// A server may have put a pipe in the place of its weights: opening that would wait for a writer for ever.
+fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn is_candidate(path: &str) -> bool {
@@ -101,6 +109,17 @@ fn describe(path: &Path, file: &File) -> Option<ModelFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_weights_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.gguf");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (done, waiting) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(open_without_waiting(&path).is_ok()));
+        let opened = waiting.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(opened, Ok(true));
+    }
 
     #[test]
     fn finds_the_weights_that_are_open() {
