@@ -13,9 +13,9 @@ pub use elf::{Function, Site};
 use crate::event::TlsLibrary;
 use procfs::process::{MMPermissions, MMapPath, Process};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Files whose findings are remembered.
 const REMEMBERED: usize = 4096;
@@ -126,7 +126,7 @@ fn executables(pid: u32) -> BTreeMap<FileId, (PathBuf, PathBuf)> {
         }
         let (start, end) = map.address;
         let mapped = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-        let Ok(meta) = std::fs::metadata(&mapped) else {
+        let Some((mapped, meta)) = reach(pid, mapped, &path, map.inode) else {
             continue;
         };
         let id = FileId {
@@ -136,6 +136,17 @@ fn executables(pid: u32) -> BTreeMap<FileId, (PathBuf, PathBuf)> {
         files.entry(id).or_insert((path, mapped));
     }
     files
+}
+
+/// Following `map_files` takes CAP_CHECKPOINT_RESTORE (before Linux 5.9 CAP_SYS_ADMIN). Without it the path in the process's
+/// view does, as long as it still leads to the mapped inode.
+fn reach(pid: u32, mapped: PathBuf, path: &Path, inode: u64) -> Option<(PathBuf, Metadata)> {
+    if let Ok(meta) = std::fs::metadata(&mapped) {
+        return Some((mapped, meta));
+    }
+    let inside = PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").ok()?);
+    let meta = std::fs::metadata(&inside).ok()?;
+    (meta.ino() == inode).then_some((inside, meta))
 }
 
 #[cfg(test)]
@@ -150,6 +161,17 @@ mod tests {
             found.iter().all(|library| library.found.sites.is_empty()),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn without_map_files_a_path_is_taken_only_while_it_leads_to_the_mapped_file() {
+        let (pid, path) = (std::process::id(), std::env::current_exe().unwrap());
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        let nowhere = || PathBuf::from("/proc/none");
+        let (open, _) = reach(pid, nowhere(), &path, inode).unwrap();
+        assert!(open.starts_with(format!("/proc/{pid}/root")));
+        assert!(reach(pid, nowhere(), &path, inode + 1).is_none());
+        assert!(reach(pid, nowhere(), Path::new("[vdso]"), inode).is_none());
     }
 
     #[test]
