@@ -81,11 +81,11 @@ pub const PATHS: &[Path] = &[
     },
     Path {
         name: "fentry",
-        everywhere: false,
+        everywhere: cfg!(target_arch = "x86_64"),
     },
     Path {
         name: "kprobe",
-        everywhere: false,
+        everywhere: true,
     },
 ];
 
