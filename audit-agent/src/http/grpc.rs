@@ -202,7 +202,7 @@ impl Grpc {
         let held = std::mem::take(&mut self.held);
         let content = match (spoiled, packed) {
             (Some(why), _) => Err(why),
-            (None, true) => unpack(self.encoding, &held),
+            (None, true) => unpack(self.encoding, &held).map(Some),
             (None, false) => Ok(None),
         };
         match content {
@@ -213,12 +213,13 @@ impl Grpc {
     }
 }
 
-/// The content of a compressed message; None when it is as it was sent.
-fn unpack(encoding: Encoding, packed: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+/// The content of a compressed message.
+fn unpack(encoding: Encoding, packed: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut content = Vec::new();
     let cap = limits::BODY_BYTES as u64 + 1;
     let read = match encoding {
-        Encoding::Identity => return Ok(None),
+        // The field that names it may be one that is not known.
+        Encoding::Identity => return Err("compressed message without an encoding"),
         Encoding::Unknown => return Err("unknown encoding of a message"),
         Encoding::Gzip => GzDecoder::new(packed).take(cap).read_to_end(&mut content),
         Encoding::Zlib => ZlibDecoder::new(packed).take(cap).read_to_end(&mut content),
@@ -226,7 +227,7 @@ fn unpack(encoding: Encoding, packed: &[u8]) -> Result<Option<Vec<u8>>, &'static
     match read {
         Err(_) => Err("broken compression of a message"),
         Ok(_) if content.len() > limits::BODY_BYTES => Err("message is over its cap"),
-        Ok(_) => Ok(Some(content)),
+        Ok(_) => Ok(content),
     }
 }
 

@@ -76,6 +76,7 @@ fn a_message_that_cannot_be_decoded_costs_no_other() {
     for (encoding, bad) in [
         ("gzip", message(true, torn)),
         ("snappy", message(true, b"what")),
+        ("identity", message(true, &gzip(b"named nowhere"))),
         ("identity", message(false, &vec![0; limits::BODY_BYTES + 1])),
         ("gzip", message(true, &gzip(&vec![0; limits::BODY_BYTES + 1]))),
     ] {

@@ -17,6 +17,8 @@ pub struct Half {
     /// What content-length says that is still to come; None when it does not.
     left: Option<u64>,
     grpc: Option<Grpc>,
+    /// Something of it may be missing.
+    doubted: bool,
 }
 
 impl Half {
@@ -29,6 +31,7 @@ impl Half {
             message: Message::new(Some(exchange), codings, 0, doubtful),
             left: fields::content_length(headers).filter(|_| !no_body),
             grpc: Grpc::is(headers).then(|| Grpc::new(headers)),
+            doubted: doubtful,
         }
     }
 
@@ -82,12 +85,15 @@ impl Half {
     pub fn doubt(&mut self, sink: Sink<'_>) {
         self.message.doubt();
         self.left = None;
+        self.doubted = true;
         self.with_grpc(sink, Grpc::lose);
     }
 
     pub fn end(mut self, state: BodyState, sink: Sink<'_>) -> BodyEnd {
         self.with_grpc(sink, Grpc::finish);
         match (state, self.left) {
+            // Its end may be among what is missing.
+            (BodyState::Aborted, _) if self.doubted => self.message.end(BodyState::Gap),
             (BodyState::Complete, Some(1..)) if self.message.missed_bytes == 0 => self
                 .message
                 .end(BodyState::Malformed("body is shorter than content-length")),

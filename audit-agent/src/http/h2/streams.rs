@@ -141,6 +141,8 @@ impl Streams {
             return;
         }
         let no_body = open.head_request || matches!(head.status, 204 | 304);
+        // Without a status it may as well be the trailers of an answer that was lost.
+        let doubtful = doubtful || (open.early.1 && head.status == 0);
         let mut half = Half::new(exchange, true, &head.headers, doubtful, no_body);
         if open.grpc && partial && head.headers.first("content-type").is_none() {
             half.assume_grpc();

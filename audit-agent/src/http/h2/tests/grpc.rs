@@ -183,6 +183,26 @@ fn bytes_missing_between_frames_leave_no_message_in_doubt() {
 }
 
 #[test]
+fn trailers_behind_a_lost_answer_are_no_complete_answer() {
+    let (mut client, mut server) = (Peer::default(), Peer::default());
+    let known = [
+        Give::Client(ask(&mut client, 1)),
+        Give::Server(answer(&mut server, 1)),
+        Give::Server(server.headers(1, END_STREAM, &[("grpc-status", "0")])),
+    ];
+    let lost = answer(&mut server, 3).len() as u64 + 9 + 8;
+    let second = [
+        Give::Client(ask(&mut client, 3)),
+        Give::Missing(true, lost),
+        Give::Server(server.headers(3, END_STREAM, &[("grpc-status", "0")])),
+        Give::Server(frame(PING, 0, 0, &[0; 8])),
+    ];
+    let steps: Vec<_> = known.into_iter().chain(second).collect();
+    let said = talk_grpc(&steps);
+    assert_eq!(said.last(), Some(&Said::End(1, Gap, 0)));
+}
+
+#[test]
 fn messages_that_are_never_whole_are_held_up_to_their_cap() {
     let mut client = Peer::default();
     let mut steps = Vec::new();
