@@ -1,7 +1,7 @@
 //! What a cgroup path names: units, containers, pods. Pure.
 //!
 //! In: a path of `/proc/PID/cgroup`. Out: [`WorkloadFact`] as far as the path says it. Never: a name that the path does
-//! not have; the files of the runtimes ([`super::container`]) say the rest.
+//! not have; the files of the runtimes (`container`) say the rest.
 
 use crate::event::WorkloadFact;
 

@@ -33,28 +33,28 @@ pub enum Output {
     },
     /// The kernel's state of the connection is not needed any more.
     Forget(ConnKey),
-    /// Look the process up and feed a [`HostFact::Process`].
+    /// Look the process up and feed a [`HostFact::Process`](crate::event::HostFact::Process).
     NeedProcess {
         pid: u32,
     },
-    /// Look up which weights it has open and feed [`HostFact::Models`].
+    /// Look up which weights it has open and feed [`HostFact::Models`](crate::event::HostFact::Models).
     NeedModels {
         pid: u32,
     },
-    /// Find the process at the other end and feed a [`HostFact::Peer`].
+    /// Find the process at the other end and feed a [`HostFact::Peer`](crate::event::HostFact::Peer).
     NeedPeer {
         conn: ConnKey,
         local: std::net::SocketAddr,
         remote: std::net::SocketAddr,
     },
-    /// Find the path of the unix socket and feed a [`HostFact::UnixPath`].
+    /// Find the path of the unix socket and feed a [`HostFact::UnixPath`](crate::event::HostFact::UnixPath).
     NeedUnixPath {
         conn: ConnKey,
         inode: u64,
     },
-    /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`].
+    /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`](crate::event::HostFact::ConnSync).
     NeedSync(ConnKey),
-    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`]. `at_once`: what the
+    /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`](crate::event::HostFact::TlsLibraries). `at_once`: what the
     /// process says next is lost otherwise; else it may be put off, since a program maps its libraries one by one.
     NeedTls {
         pid: u32,
@@ -68,7 +68,7 @@ pub enum Output {
     ForgetTls {
         id: SessionId,
     },
-    /// Read the kernel's counters of the session and feed a [`HostFact::TlsSync`].
+    /// Read the kernel's counters of the session and feed a [`HostFact::TlsSync`](crate::event::HostFact::TlsSync).
     NeedTlsSync {
         id: SessionId,
     },
