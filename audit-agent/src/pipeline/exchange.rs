@@ -97,6 +97,8 @@ pub struct Exchanges {
     /// Bytes that belonged to no message.
     pub skipped_seen: u64,
     pub skipped_missed: u64,
+    /// When the first of them came.
+    skipped_ns: u64,
 }
 
 impl Exchanges {
@@ -110,7 +112,7 @@ impl Exchanges {
                 }
             }
             HttpEvent::RequestEnd { exchange, end } => {
-                self.count_nameless(exchange, end);
+                self.count_nameless(exchange, end, time_ns);
                 if let Some(open) = self.open.get_mut(&exchange) {
                     open.decoder.request_end(end.state == BodyState::Complete);
                     open.finished.request = end;
@@ -143,7 +145,7 @@ impl Exchanges {
                 }
             }
             HttpEvent::ResponseEnd { exchange, end } => {
-                self.count_nameless(exchange, end);
+                self.count_nameless(exchange, end, time_ns);
                 self.nameless.remove(&exchange);
                 let open = self.open.remove(&exchange);
                 return open.and_then(|open| open.end(end, time_ns)).into_iter().collect();
@@ -192,6 +194,7 @@ impl Exchanges {
             }
             HttpEvent::Upgraded { .. } => {}
             HttpEvent::Skipped { seen, missed, .. } => {
+                self.note_skipped(time_ns);
                 self.skipped_seen += seen;
                 self.skipped_missed = self.skipped_missed.saturating_add(missed);
             }
@@ -237,8 +240,20 @@ impl Exchanges {
         self.skipped_seen.saturating_add(self.skipped_missed)
     }
 
-    fn count_nameless(&mut self, exchange: u64, end: BodyEnd) {
+    /// Whether such bytes have waited for their declaration since before `before_ns`.
+    pub fn skipped_before(&self, before_ns: u64) -> bool {
+        self.skipped() > 0 && self.skipped_ns <= before_ns
+    }
+
+    fn note_skipped(&mut self, time_ns: u64) {
+        if self.skipped() == 0 {
+            self.skipped_ns = time_ns;
+        }
+    }
+
+    fn count_nameless(&mut self, exchange: u64, end: BodyEnd, time_ns: u64) {
         if self.nameless.contains(&exchange) {
+            self.note_skipped(time_ns);
             self.skipped_seen = self.skipped_seen.saturating_add(end.wire_bytes);
             self.skipped_missed = self.skipped_missed.saturating_add(end.missed_bytes);
         }

@@ -20,7 +20,7 @@ const GRACE_NS: u64 = 200_000_000;
 const UNIX_QUIET_NS: u64 = 2_000_000_000;
 /// An open exchange that is quiet for so long is compared with the kernel's counters.
 const SYNC_AFTER_NS: u64 = 2_000_000_000;
-/// How long a connection that stays open is quiet before bytes without a record are declared.
+/// How long bytes without a record wait for more of them before they are declared.
 const DECLARE_AFTER_NS: u64 = 1_000_000_000;
 
 impl Pipeline {
@@ -149,9 +149,8 @@ impl Pipeline {
         let mut stuck: Vec<_> = self.connections.values().filter(stuck).collect();
         stuck.sort_by_key(|connection| connection.key);
         out.extend(stuck.into_iter().filter_map(Connection::sync));
-        let skipped = |connection: &&Connection| {
-            connection.exchanges.skipped() > 0 && quiet(connection) >= DECLARE_AFTER_NS
-        };
+        let before_ns = boot_ns.saturating_sub(DECLARE_AFTER_NS);
+        let skipped = |connection: &&Connection| connection.exchanges.skipped_before(before_ns);
         let mut skipped: Vec<ConnKey> = self.connections.values().filter(skipped).map(|c| c.key).collect();
         skipped.sort();
         for key in skipped {

@@ -94,6 +94,10 @@ impl Half {
         match (state, self.left) {
             // Its end may be among what is missing.
             (BodyState::Aborted, _) if self.doubted => self.message.end(BodyState::Gap),
+            // A client that has all that content-length says may leave before the frame that ends the stream.
+            (BodyState::Aborted, Some(0)) if self.message.missed_bytes == 0 => {
+                self.message.end(BodyState::Complete)
+            }
             (BodyState::Complete, Some(1..)) if self.message.missed_bytes == 0 => self
                 .message
                 .end(BodyState::Malformed("body is shorter than content-length")),

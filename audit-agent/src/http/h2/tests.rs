@@ -205,6 +205,24 @@ fn a_reset_stream_is_aborted_and_others_go_on() {
 }
 
 #[test]
+fn an_answer_as_long_as_it_says_is_whole_though_its_end_is_not_seen() {
+    let (mut client, mut server) = (Peer::default(), Peer::default());
+    let steps = |length: &str, server: &mut Peer, client: &mut Peer| {
+        let fields = [(":status", "200"), ("content-length", length)];
+        [
+            (false, client.post(1, "/a", b"1")),
+            (true, server.headers(1, 0, &fields)),
+            (true, frame(DATA, 0, 1, b"said")),
+        ]
+    };
+    let whole = steps("4", &mut server, &mut client);
+    assert_eq!(ends(&talk(&whole, true)), [(0, Complete)]);
+    let (mut client, mut server) = (Peer::default(), Peer::default());
+    let cut = steps("5", &mut server, &mut client);
+    assert_eq!(ends(&talk(&cut, true)), [(0, Aborted)]);
+}
+
+#[test]
 fn goaway_ends_the_streams_that_are_not_answered_any_more() {
     let (mut client, mut server) = (Peer::default(), Peer::default());
     let steps = [
