@@ -98,6 +98,12 @@ impl Pipeline {
             // Its bytes were waited for too long, and its exchanges have no peer.
             return;
         }
+        // What was read last may have been for something else: a front reads its upstream in the clear on the same thread,
+        // then decrypts what it has in store.
+        let plain = |connection: &Connection| connection.tls.is_none() && !connection.joined;
+        if !tls.inside && self.connections.get(&conn).is_some_and(plain) {
+            return;
+        }
         // What looked like no HTTP may have been ciphertext; every other refusal stays.
         let refused = |connection: &Connection| {
             connection.ignored && (connection.tls.is_some() || !connection.exchanges.evidence.not_http)
