@@ -1,7 +1,7 @@
 //! Measurements of audit-agent against a baseline of the same run.
 //!
 //! [`mock`] is the server under load, [`load`] the load, [`arm`] who watches meanwhile, [`cases`] what is
-//! compared, [`report`] the table. Runs with and without the agent alternate, so that a machine that
+//! compared, [`tls`] the same over TLS, [`report`] the table. Runs with and without the agent alternate, so that a machine that
 //! gets slower or faster meanwhile does so for both.
 
 #![allow(
@@ -16,6 +16,7 @@ pub mod mock;
 pub mod replay;
 pub mod report;
 pub mod syscalls;
+pub mod tls;
 pub mod unwatched;
 pub mod usage;
 pub mod wire;

@@ -57,6 +57,11 @@ fn answers(text_bytes: usize) -> Answers {
     }
 }
 
+/// What the server answers when nothing else is asked for.
+pub fn answer_text() -> String {
+    String::from_utf8_lossy(&answers(TEXT_BYTES).plain).into_owned()
+}
+
 fn chunk(number: usize) -> Bytes {
     let last = number == CHUNKS;
     let (finish, done) = if last {

@@ -1,7 +1,7 @@
 //! The tables, in Markdown.
 
 use crate::arm::{Arm, Seen};
-use crate::cases::{Case, Sample, Samples};
+use crate::cases::{Sample, Samples};
 use crate::mock::CHUNKS;
 use crate::replay::Summary;
 use std::fmt::Write;
@@ -88,7 +88,7 @@ impl Default for Loads {
 }
 
 impl Loads {
-    pub fn add(&mut self, case: &Case, samples: &Samples) {
+    pub fn add(&mut self, load: &str, stream: bool, samples: &Samples) {
         for (arm, name) in [(Arm::Agent, "audit-agent"), (Arm::Tcpdump, "tcpdump")] {
             let Some(row) = Row::of(samples, arm) else {
                 continue;
@@ -103,10 +103,10 @@ impl Loads {
             let _ = write!(
                 self.0,
                 "| {} | {alone_per_second:.0} | {name} | {ratio:.3} | {added_p50_us:+.1} us | {added_p99_us:+.1} us | ",
-                case.name
+                load
             );
             let account = Account::of(samples).filter(|_| arm == Arm::Agent);
-            self.0 += &account.map_or("| | | | |\n".into(), |account| account.cells(case));
+            self.0 += &account.map_or("| | | | |\n".into(), |account| account.cells(stream));
         }
     }
 
@@ -116,7 +116,7 @@ impl Loads {
 }
 
 impl Account {
-    fn cells(&self, case: &Case) -> String {
+    fn cells(&self, stream: bool) -> String {
         let Self {
             sent,
             recorded,
@@ -127,7 +127,7 @@ impl Account {
             peak_mib,
         } = self;
         let per_chunk = format!(" ({:.2} us a chunk)", cpu / CHUNKS as f64);
-        let chunk = if case.stream { per_chunk.as_str() } else { "" };
+        let chunk = if stream { per_chunk.as_str() } else { "" };
         format!(
             "{cpu:.1} us{chunk} | {steady_mib:.0} ({peak_mib:.0}) MiB | {recorded}/{sent} | {partial} | {lost} |\n"
         )

@@ -5,7 +5,7 @@ use audit_benches::arm::Arm;
 use audit_benches::cases::{CASES, Effort};
 use audit_benches::replay::SCENES;
 use audit_benches::syscalls::Kind;
-use audit_benches::{load, mock, replay, report, unwatched, wire};
+use audit_benches::{load, mock, replay, report, tls, unwatched, wire};
 use audit_tests::live;
 use clap::{Parser, Subcommand};
 use std::fmt::Write;
@@ -131,7 +131,13 @@ fn loads(cli: &Cli, scale: &Scale) -> Result<String> {
     let mut table = report::Loads::default();
     let wanted = |name: &str| cli.only.as_deref().is_none_or(|only| name.contains(only));
     for case in CASES.iter().filter(|case| wanted(case.name)) {
-        table.add(case, &case.run(&arms, scale.loads)?);
+        table.add(case.name, case.stream, &case.run(&arms, scale.loads)?);
+    }
+    for case in tls::CASES
+        .iter()
+        .filter(|case| tls::available() && wanted(case.name))
+    {
+        table.add(case.name, false, &case.run(&arms, scale.loads)?);
     }
     Ok(table.text().into())
 }
