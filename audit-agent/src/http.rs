@@ -10,6 +10,7 @@ mod h1;
 mod h2;
 mod message;
 pub mod sse;
+pub mod target;
 mod websocket;
 
 pub use connection::Connection;
@@ -90,11 +91,7 @@ pub struct RequestHead {
 impl RequestHead {
     /// The path without query, fragment, scheme and authority.
     pub fn path(&self) -> &str {
-        let target = match self.target.split_once("://") {
-            Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-            None => &self.target,
-        };
-        target.split(['?', '#']).next().unwrap_or_default()
+        target::path(&self.target)
     }
 }
 
@@ -210,9 +207,17 @@ pub enum HttpEvent<'a> {
         seen: u64,
         missed: u64,
     },
-    /// Not HTTP at all; nothing more will come from this connection.
+    /// A request whose head is missing from somewhere behind its request line; its bytes are skipped.
+    HeadLost {
+        head: RequestHead,
+    },
+    /// The connection begins with an answer: its request was on the wire, and nobody knows yet how much is missing.
+    Unasked,
+    /// Not HTTP so far: what comes of this connection later was found among bytes that are none.
     NotHttp,
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod tests;

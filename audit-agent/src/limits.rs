@@ -15,10 +15,15 @@ pub const HPACK_TABLE_BYTES: usize = 64 * 1024;
 pub const H2_STREAMS: usize = 1024;
 /// Bytes of gRPC messages that are not whole yet, on all streams of one connection.
 pub const H2_MESSAGES_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of bodies, prompts and answers that the calls of one connection may hold together; the call that holds most loses its own
+/// first.
+pub const CONNECTION_HELD_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of one decoded message body that decoders may keep.
 pub const BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a JSON body up to which it is kept as it is; a longer one is squeezed as it comes ([`crate::infer`]).
 pub const JSON_WHOLE_BYTES: usize = 512 * 1024;
+/// The same of one whose elements are only counted: parsing them costs more than leaving them out.
+pub const JSON_COUNTED_BYTES: usize = 4 * 1024;
 /// Bytes that the structure of a squeezed body may have beyond [`BODY_BYTES`]; then it is not read at all.
 pub const JSON_SQUEEZED_BYTES: usize = BODY_BYTES + 1024 * 1024;
 /// Values of one body that are kept; each costs 32 bytes and more when it is parsed.
@@ -94,6 +99,8 @@ pub const UNWRITTEN_BYTES: usize = 16 * 1024 * 1024;
 pub const NOTE_BYTES: usize = 64 * 1024;
 /// Epochs that the stored secret may be behind the log's last line.
 pub const EPOCHS_BEHIND: u64 = 100_000;
+/// Silences of a log that a report lists; all are counted.
+pub const SILENCES: usize = 1000;
 /// Lines of a witness policy.
 pub const POLICY_LINES: usize = 10_000;
 /// Bytes of one resource that a log's server gives: a bundle of 256 entries of 65,535 bytes is the largest.
@@ -102,3 +109,16 @@ pub const RESOURCE_BYTES: u64 = 17 * 1024 * 1024;
 pub const REQUEST_BYTES: usize = 128 * 1024;
 /// Connections that a server of ours answers at once.
 pub const SERVED_CONNECTIONS: usize = 64;
+/// Users of whom keys are kept, of whom in memory, and how many may be new in one commit. Content of more is not stored: what
+/// has no key of its own could not be erased.
+pub const CONTENT_USERS: usize = 64 * 1024;
+pub const CONTENT_USERS_CACHED: usize = 4096;
+pub const CONTENT_NEW_USERS: usize = 64;
+/// Text that waits for the next commit, and records behind it.
+pub const CONTENT_HELD_BYTES: usize = 1024 * 1024;
+pub const CONTENT_HELD_RECORDS: usize = 4096;
+/// A segment of content is closed at this size, or when it is as old; smaller when the configured room is small.
+pub const CONTENT_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+pub const CONTENT_SEGMENT_SECONDS: u64 = 3600;
+/// Bytes of one age file that is read back.
+pub const CONTENT_MEMBER_BYTES: u64 = 256 * 1024 * 1024;

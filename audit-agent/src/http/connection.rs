@@ -92,31 +92,52 @@ impl Connection {
         }
     }
 
+    /// Everything that was sent so far has come, or was given as a gap: a request that was answered before its end is not
+    /// waited for any more.
+    pub fn settle(&mut self, sink: Sink<'_>) {
+        match &mut self.protocol {
+            Protocol::Http1(h1) => h1.settle(sink),
+            Protocol::Http2(h2) => h2.settle(sink),
+            Protocol::Opening(_) | Protocol::Probe(_) | Protocol::WebSocket(_) | Protocol::Other => {}
+        }
+    }
+
     /// The connection is gone: everything open ends.
     pub fn close(&mut self, sink: Sink<'_>) {
         match &mut self.protocol {
-            Protocol::Probe(probe) => probe.release(sink),
+            Protocol::Probe(probe) => {
+                let found = probe.release(sink);
+                self.found(found, sink);
+                self.close(sink);
+            }
             Protocol::Http1(h1) => h1.close(sink),
             Protocol::Http2(h2) => h2.close(sink),
             Protocol::WebSocket(websocket) => websocket.close(sink),
-            Protocol::Opening(_) | Protocol::Other => {}
+            Protocol::Opening(opening) => opening.give_up(sink),
+            Protocol::Other => {}
         }
     }
 
     /// We look away while the connection goes on: everything open ends as a part.
     pub fn lose(&mut self, sink: Sink<'_>) {
         match &mut self.protocol {
-            Protocol::Probe(probe) => probe.release(sink),
+            Protocol::Probe(probe) => {
+                let found = probe.release(sink);
+                self.found(found, sink);
+                return self.lose(sink);
+            }
             Protocol::Http1(h1) => h1.lose(sink),
             Protocol::Http2(h2) => h2.lose(sink),
             Protocol::WebSocket(websocket) => websocket.lose(sink),
-            Protocol::Opening(_) | Protocol::Other => {}
+            Protocol::Opening(opening) => opening.give_up(sink),
+            Protocol::Other => {}
         }
         self.protocol = Protocol::Other;
     }
 
+    /// This is no HTTP so far. A server of HTTP may refuse that and go on, so requests are looked for as long as anybody asks.
     fn give_up(&mut self, sink: Sink<'_>) {
-        self.protocol = Protocol::Other;
+        self.protocol = Protocol::Http1(Box::new(H1::new(true)));
         sink(HttpEvent::NotHttp);
     }
 
@@ -141,7 +162,14 @@ impl Connection {
             }
             Judged::Http1 => Protocol::Http1(Box::new(H1::new(false))),
             Judged::Http2 => Protocol::Http2(Box::new(H2::new(false))),
-            Judged::Other => return self.give_up(sink),
+            Judged::Unasked => {
+                sink(HttpEvent::Unasked);
+                Protocol::Probe(Box::default())
+            }
+            Judged::Other => {
+                self.give_up(sink);
+                return self.replay(&held, sink);
+            }
         };
         self.replay(&held, sink);
         if let Some(chunk) = then {
@@ -152,19 +180,23 @@ impl Connection {
     /// A connection that was joined has shown what it is.
     fn found(&mut self, found: probe::Found, sink: Sink<'_>) {
         match found {
-            probe::Found::Http1(h1) => self.protocol = Protocol::Http1(h1),
+            probe::Found::Http1(h1, client) => {
+                self.protocol = Protocol::Http1(h1);
+                self.push(false, Chunk::Data(&client), sink);
+            }
             probe::Found::Http2(held) => {
                 self.protocol = Protocol::Http2(Box::new(H2::new(true)));
                 self.replay(&held, sink);
             }
-            probe::Found::Other => self.give_up(sink),
         }
     }
 
     /// The connection goes on with another protocol.
     fn switch(&mut self, switch: Switch, sink: Sink<'_>) {
         let (protocol, rest) = match switch {
-            Switch::Http2 { exchange, rest } => (Protocol::Http2(Box::new(H2::upgraded(exchange))), rest),
+            Switch::Http2 { exchange, next, rest } => {
+                (Protocol::Http2(Box::new(H2::upgraded(exchange, next))), rest)
+            }
             Switch::WebSocket {
                 exchange,
                 handshake,

@@ -5,6 +5,7 @@
 
 mod direction;
 mod head;
+mod lines;
 mod pairing;
 
 use super::message::Message;
@@ -20,7 +21,12 @@ const SEARCH_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub enum Switch {
     /// The exchange is answered in HTTP/2.
-    Http2 { exchange: u64, rest: [Vec<u8>; 2] },
+    Http2 {
+        exchange: u64,
+        /// The first number that no exchange has.
+        next: u64,
+        rest: [Vec<u8>; 2],
+    },
     /// The exchange goes on until the WebSocket ends; with the answer to its handshake, and the head of that.
     WebSocket {
         exchange: u64,
@@ -82,18 +88,57 @@ impl H1 {
             Chunk::Gap(len) => self.gap(response, len, sink),
             Chunk::Eof => self.eof(response, sink),
         }
+        for response in [false, true] {
+            self.tell_dropped(response, sink);
+        }
+    }
+
+    /// Bytes of the server that are older than the requests that are open, and so no answers to them.
+    pub fn answered_before(&mut self, data: &[u8], sink: Sink<'_>) {
+        if !data.is_empty() {
+            let open = self.pairs.set_aside();
+            self.push(true, Chunk::Data(data), sink);
+            self.pairs.restore(open);
+            self.response.ends_unseen();
+        }
+    }
+
+    /// What was held back for a head and is in none belongs to nothing.
+    fn tell_dropped(&mut self, response: bool, sink: Sink<'_>) {
+        let seen = self.direction(response).dropped();
+        if seen > 0 {
+            sink(HttpEvent::Skipped {
+                response,
+                seen,
+                missed: 0,
+            });
+        }
     }
 
     /// The connection is gone: everything open ends.
     pub fn close(&mut self, sink: Sink<'_>) {
         self.eof(true, sink);
         self.pairs.abandon(BodyState::Aborted, sink);
+        self.stop(sink);
     }
 
     /// We look away while the connection goes on: everything open ends as a part.
     pub fn lose(&mut self, sink: Sink<'_>) {
         self.pairs.abandon(BodyState::Gap, sink);
+        self.stop(sink);
+    }
+
+    fn stop(&mut self, sink: Sink<'_>) {
         self.over = true;
+        for response in [false, true] {
+            self.direction(response).over();
+            self.tell_dropped(response, sink);
+        }
+    }
+
+    /// The client had sent no more than came.
+    pub fn settle(&mut self, sink: Sink<'_>) {
+        self.pairs.settle(sink);
     }
 
     /// Whether a request was seen.
@@ -157,19 +202,16 @@ impl H1 {
     fn apply(&mut self, response: bool, step: Step<'_>, body: &[u8], sink: Sink<'_>) {
         match step {
             Step::Body(_) => self.pairs.body(response, body, sink),
-            Step::Framing(len) => {
-                if let Some(message) = self.pairs.message(response) {
-                    message.wire_bytes += len;
-                }
-            }
+            Step::Framing(len) => self.pairs.framing(response, len, sink),
             Step::Missed(len) => self.pairs.missed(response, len, sink),
             Step::End => {
-                if let Some(message) = self.pairs.message(response) {
-                    message.wire_bytes += body.len() as u64;
-                }
+                self.pairs.framing(response, body.len() as u64, sink);
                 self.pairs.end(response, BodyState::Complete, sink);
             }
-            Step::Broken(why) => self.pairs.end(response, BodyState::Malformed(why), sink),
+            Step::Broken(why, len) => {
+                self.pairs.framing(response, len, sink);
+                self.pairs.end(response, BodyState::Malformed(why), sink);
+            }
             Step::Lost(len) => {
                 self.pairs.missed(response, len, sink);
                 self.pairs.end(response, BodyState::Gap, sink);
@@ -229,6 +271,8 @@ impl H1 {
         };
         let interim = (100..=199).contains(&head.status) && head.status != 101;
         if interim {
+            self.pairs.interim(bytes.len() as u64);
+            self.response.next_is_found(found);
             return self.response.body(Framing::None);
         }
         self.response.body(framing);
@@ -252,10 +296,11 @@ impl H1 {
     fn switch_to_http2(&mut self, sink: Sink<'_>) {
         self.pairs.end(false, BodyState::Aborted, sink);
         let rest = [self.request.stop(), Vec::new()];
+        let next = self.pairs.next_exchange();
         self.switch = self
             .pairs
             .hand_over()
-            .map(|exchange| Switch::Http2 { exchange, rest });
+            .map(|exchange| Switch::Http2 { exchange, next, rest });
         self.pairs.abandon(BodyState::Aborted, sink);
         self.over = true;
     }
@@ -264,6 +309,15 @@ impl H1 {
     fn tunnel(&mut self, exchange: u64, protocol: String, websocket: Option<Headers>, sink: Sink<'_>) {
         sink(HttpEvent::Upgraded { exchange, protocol });
         let rest = [self.request.stop(), Vec::new()];
+        if websocket.is_none() {
+            // Nobody reads on.
+            let [client, _] = &rest;
+            sink(HttpEvent::Skipped {
+                response: false,
+                seen: client.len() as u64,
+                missed: 0,
+            });
+        }
         self.switch = websocket.and_then(|headers| {
             self.pairs.end(false, BodyState::Aborted, sink);
             self.pairs.hand_over();
@@ -293,6 +347,10 @@ impl H1 {
     fn gap(&mut self, response: bool, len: u64, sink: Sink<'_>) {
         let direction = self.direction(response);
         let in_head = direction.in_head();
+        if let Some(head) = direction.begun_line().and_then(head::of_line) {
+            sink(HttpEvent::HeadLost { head });
+        }
+        let direction = self.direction(response);
         let (step, left) = direction.gap(len);
         self.apply(response, step, &[], sink);
         self.end_if_due(response, sink);
@@ -313,7 +371,7 @@ impl H1 {
         } else {
             self.pairs.end(false, BodyState::Aborted, sink);
         }
-        self.direction(response).stop();
+        self.direction(response).over();
     }
 }
 
@@ -325,7 +383,7 @@ fn detached(step: Step<'_>) -> Step<'static> {
         Step::Framing(len) => Step::Framing(len),
         Step::Missed(len) => Step::Missed(len),
         Step::End => Step::End,
-        Step::Broken(why) => Step::Broken(why),
+        Step::Broken(why, len) => Step::Broken(why, len),
         Step::Lost(len) => Step::Lost(len),
         Step::Skipped { seen, missed } => Step::Skipped { seen, missed },
     }

@@ -52,10 +52,11 @@ impl H2 {
         }
     }
 
-    /// A connection that HTTP/1 was upgraded from: its request `exchange` is answered on stream 1 (RFC 7540 section 3.2).
-    pub fn upgraded(exchange: u64) -> Self {
+    /// A connection that HTTP/1 was upgraded from: its request `exchange` is answered on stream 1 (RFC 7540 section 3.2);
+    /// `next` is the first number that no exchange has.
+    pub fn upgraded(exchange: u64, next: u64) -> Self {
         let mut h2 = Self::new(false);
-        h2.rest.streams = Streams::new(exchange + 1);
+        h2.rest.streams = Streams::new(next);
         h2.rest.streams.adopt(1, exchange);
         h2
     }
@@ -83,7 +84,10 @@ impl H2 {
         let [client, server] = directions;
         let direction = if response { server } else { client };
         match chunk {
-            Chunk::Data(data) => direction.push(data, &mut |step| rest.step(response, step, sink)),
+            Chunk::Data(data) => direction.push(data, &mut |step| {
+                rest.went_on(response, &step, sink);
+                rest.step(response, step, sink);
+            }),
             Chunk::Gap(len) => direction.gap(len, &mut |step| rest.step(response, step, sink)),
             Chunk::Eof => {
                 direction.stop();
@@ -92,6 +96,11 @@ impl H2 {
                 }
             }
         }
+    }
+
+    /// The client had sent no more than came.
+    pub fn settle(&mut self, sink: Sink<'_>) {
+        self.rest.streams.settle(None, sink);
     }
 
     /// The connection is gone: everything open ends.
@@ -107,7 +116,29 @@ impl H2 {
 }
 
 impl Rest {
+    /// The client goes on with something else: it had sent no more of requests that were answered before their end.
+    fn went_on(&mut self, response: bool, step: &Step<'_>, sink: Sink<'_>) {
+        let stream = match step {
+            Step::Lost | Step::Skipped { .. } | Step::Broken(_) => return,
+            Step::Fields { stream, .. }
+            | Step::Unreadable { stream, .. }
+            | Step::Data { stream, .. }
+            | Step::Framing { stream, .. }
+            | Step::Missed { stream, .. }
+            | Step::End { stream }
+            | Step::Reset { stream } => Some(*stream),
+            Step::Promise { .. } | Step::Goaway { .. } => None,
+        };
+        if !response {
+            self.streams.settle(stream, sink);
+        }
+    }
+
     fn step(&mut self, response: bool, step: Step<'_>, sink: Sink<'_>) {
+        // Nobody reads on behind the piece in which it was refused, so nothing of that piece may begin either.
+        if self.refused {
+            return;
+        }
         let streams = &mut self.streams;
         match step {
             Step::Fields { stream, block, end } => self.fields(response, stream, block, end, sink),

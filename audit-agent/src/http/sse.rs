@@ -48,6 +48,17 @@ impl Sse {
         self.dispatch(&mut each);
     }
 
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
+    /// Gives up the event under way; it is counted.
+    pub fn release(&mut self) {
+        self.dropped += u64::from(std::mem::take(&mut self.has_data));
+        self.overlong |= !self.line.is_empty();
+        (self.line, self.data) = (Vec::new(), Vec::new());
+    }
+
     fn hold(&mut self, bytes: &[u8]) {
         if self.line.len() + bytes.len() > limits::STREAM_LINE_BYTES {
             self.overlong = true;

@@ -198,7 +198,12 @@ impl Exchanges {
                 self.skipped_seen += seen;
                 self.skipped_missed = self.skipped_missed.saturating_add(missed);
             }
-            HttpEvent::NotHttp => self.evidence.not_http = true,
+            HttpEvent::HeadLost { head } => {
+                if matches!(infer::classify(&head), Classified::Inference(_)) {
+                    self.evidence.judge(true);
+                }
+            }
+            HttpEvent::NotHttp | HttpEvent::Unasked => self.evidence.not_http = true,
         }
         Vec::new()
     }

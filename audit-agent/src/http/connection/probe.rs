@@ -1,18 +1,18 @@
-//! A connection that was joined: HTTP/1, until frames of HTTP/2 are found.
+//! A connection that was joined: frames of HTTP/2, or a request of HTTP/1, whichever is found first.
 //!
 //! In: pieces of both directions. Out: events of what HTTP/1 passes by, then the protocol. Never: more held than one frame
-//! that could be the first.
+//! that could be the first; an exchange that has begun and nobody ends.
 
 use crate::http::h1::H1;
-use crate::http::{Chunk, Sink, h2};
+use crate::http::{Chunk, HttpEvent, Sink, h2};
 
 /// What the connection is.
 #[derive(Debug)]
 pub enum Found {
-    Http1(Box<H1>),
+    /// With the bytes of the client that come next.
+    Http1(Box<H1>, Vec<u8>),
     /// With the bytes of client and server that begin, or may begin, with a frame.
     Http2([Vec<u8>; 2]),
-    Other,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Probe {
         let Chunk::Data(data) = chunk else {
             self.release_one(response, sink);
             self.h1.push(response, chunk, sink);
-            return self.judge();
+            return self.judge(sink);
         };
         let held = &mut self.held[usize::from(response)];
         held.extend_from_slice(data);
@@ -49,18 +49,31 @@ impl Probe {
         if !passed.is_empty() {
             self.h1.push(response, Chunk::Data(&passed), sink);
         }
-        match found {
-            true => Some(Found::Http2(std::mem::take(&mut self.held))),
-            false => self.judge(),
+        if !found || self.h1.begun() {
+            return self.judge(sink);
         }
+        self.h1.close(sink);
+        Some(Found::Http2(std::mem::take(&mut self.held)))
     }
 
-    fn judge(&mut self) -> Option<Found> {
-        if self.h1.gave_up() {
-            return Some(Found::Other);
+    fn judge(&mut self, sink: Sink<'_>) -> Option<Found> {
+        if self.h1.begun() {
+            return Some(self.http1(sink));
         }
-        let begun = self.h1.begun() && self.held.iter().all(Vec::is_empty);
-        begun.then(|| Found::Http1(std::mem::replace(&mut self.h1, Box::new(H1::new(true)))))
+        if !self.h1.gave_up() {
+            return None;
+        }
+        // The search goes on where it is: a server of HTTP may refuse what is none.
+        sink(HttpEvent::NotHttp);
+        Some(self.http1(sink))
+    }
+
+    /// A request has begun. What follows it is HTTP/1, whatever it looks like; what the server had said before is no answer to it.
+    fn http1(&mut self, sink: Sink<'_>) -> Found {
+        let [client, server] = std::mem::take(&mut self.held);
+        self.h1.answered_before(&server, sink);
+        let h1 = std::mem::replace(&mut self.h1, Box::new(H1::new(true)));
+        Found::Http1(h1, client)
     }
 
     fn release_one(&mut self, response: bool, sink: Sink<'_>) {
@@ -68,10 +81,9 @@ impl Probe {
         self.h1.push(response, Chunk::Data(&held), sink);
     }
 
-    /// Nothing more will come: what is held was nothing.
-    pub fn release(&mut self, sink: Sink<'_>) {
+    /// Nothing more will come: what is held was no frame. Gives who ends what that has begun.
+    pub fn release(&mut self, sink: Sink<'_>) -> Found {
         self.release_one(false, sink);
-        self.release_one(true, sink);
-        self.h1.close(sink);
+        self.http1(sink)
     }
 }

@@ -4,6 +4,7 @@
 //! with responses, which is the connection's business; more than one head or line is held.
 
 use super::head::{Framing, is_request_line, is_status_line};
+use super::lines::{chunk_size, head_end};
 use crate::limits;
 
 /// Longest start line that a search accepts.
@@ -43,8 +44,8 @@ pub enum Step<'a> {
     Missed(u64),
     /// The message ended as its framing promised.
     End,
-    /// The message can't be followed any more, for this reason; a search begins.
-    Broken(&'static str),
+    /// The message can't be followed any more, for this reason, which is in so many bytes of framing; a search begins.
+    Broken(&'static str, u64),
     /// The message can't be followed any more, since this many bytes are missing; a search begins.
     Lost(u64),
     /// Bytes that belong to no message.
@@ -63,6 +64,10 @@ pub struct Direction {
     /// A search is in a line whose start was not seen, or which is too long.
     line_spoiled: bool,
     found: bool,
+    /// Bytes of the line that a search is in, which may be the beginning of a head.
+    line: u64,
+    /// Bytes that were held back for a head and are in none.
+    dropped: u64,
     /// A connection was joined, and nothing but a beginning has been seen of this direction so far.
     begins_here: bool,
     /// Bytes that searches have passed by so far.
@@ -79,6 +84,8 @@ impl Direction {
             held: Vec::new(),
             line_spoiled: false,
             found: false,
+            line: 0,
+            dropped: 0,
             begins_here: joined,
             searched: 0,
         }
@@ -98,9 +105,23 @@ impl Direction {
         self.state == State::UntilClose
     }
 
+    /// Whether the next head is one that a search led to, which is so of what follows an interim one.
+    pub fn next_is_found(&mut self, found: bool) {
+        self.found = found;
+    }
+
     /// A head is begun and not whole.
     pub fn in_head(&self) -> bool {
         self.state == State::Head && !self.held.is_empty()
+    }
+
+    /// The request line of a head that is begun and not whole.
+    pub fn begun_line(&self) -> Option<&str> {
+        let end = self.held.iter().position(|byte| *byte == b'\n')?;
+        let line = self.held.get(..end)?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_one = self.state == State::Head && !self.response && is_request_line(line);
+        std::str::from_utf8(line).ok().filter(|_| is_one)
     }
 
     /// How the message goes on whose head was just given.
@@ -122,7 +143,27 @@ impl Direction {
     /// Reads nothing any more; gives what was held back.
     pub fn stop(&mut self) -> Vec<u8> {
         self.state = State::Done;
+        self.line = 0;
         std::mem::take(&mut self.held)
+    }
+
+    /// Nothing more comes.
+    pub fn over(&mut self) {
+        self.drop_held();
+        self.state = State::Done;
+    }
+
+    /// Bytes that were held back for a head and are in none, since this was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn drop_held(&mut self) {
+        self.dropped += match self.state {
+            State::Head => self.held.len() as u64,
+            _ => std::mem::take(&mut self.line),
+        };
+        self.held.clear();
     }
 
     /// A message that was joined in its middle is over, as its answer shows: what comes next may be the next one, though
@@ -134,8 +175,8 @@ impl Direction {
     }
 
     fn search(&mut self) {
+        self.drop_held();
         self.state = State::Search;
-        self.held.clear();
         self.line_spoiled = false;
     }
 
@@ -165,7 +206,11 @@ impl Direction {
             State::UntilClose => (data.len(), Some(Step::Body(data))),
             State::ChunkSize | State::ChunkEnd | State::Trailers => self.chunk_line(data),
             State::Search => self.search_line(data),
-            State::Framing | State::Done => (data.len(), None),
+            State::Framing => (data.len(), None),
+            State::Done => {
+                let seen = data.len() as u64;
+                (data.len(), Some(Step::Skipped { seen, missed: 0 }))
+            }
         }
     }
 
@@ -182,11 +227,8 @@ impl Direction {
 
     fn head<'a>(&'a mut self, data: &'a [u8]) -> (usize, Option<Step<'a>>) {
         if self.held.is_empty() {
-            // Line ends before a start line are to be ignored (RFC 9112 section 2.2).
-            let blank = data
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            // Line ends before a start line are to be ignored (RFC 9112 section 2.2), and servers ignore spaces there too.
+            let blank = data.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             if blank > 0 {
                 return (blank, Some(Step::Framing(0)));
             }
@@ -212,7 +254,7 @@ impl Direction {
         }
         if self.held.len() > limits::HTTP_HEAD_BYTES {
             self.search();
-            return (data.len(), Some(Step::Broken("head is over its cap")));
+            return (data.len(), Some(Step::Broken("head is over its cap", 0)));
         }
         (data.len(), None)
     }
@@ -227,7 +269,8 @@ impl Direction {
             self.held.extend_from_slice(data);
             if self.held.len() > limits::HTTP_CHUNK_LINE_BYTES {
                 self.search();
-                return (data.len(), Some(Step::Broken("chunk line is over its cap")));
+                let broken = Step::Broken("chunk line is over its cap", data.len() as u64);
+                return (data.len(), Some(broken));
             }
             return (data.len(), Some(Step::Framing(data.len() as u64)));
         };
@@ -254,7 +297,7 @@ impl Direction {
             }
             None => {
                 self.search();
-                (taken, Some(Step::Broken("malformed chunk")))
+                (taken, Some(Step::Broken("malformed chunk", taken as u64)))
             }
         }
     }
@@ -271,15 +314,17 @@ impl Direction {
         }
         let taken = end.map_or(data.len(), |end| end + 1);
         self.searched += taken as u64;
+        self.line += taken as u64;
         if end.is_none() {
-            return (
-                taken,
-                Some(Step::Skipped {
-                    seen: taken as u64,
-                    missed: 0,
-                }),
-            );
+            let passed = self.line_spoiled.then(|| self.pass_by(0));
+            return (taken, passed);
         }
+        let blank = self
+            .held
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        self.held.drain(..blank);
         let line = self.held.strip_suffix(b"\r").unwrap_or(&self.held);
         let starts = if self.response {
             is_status_line(line)
@@ -292,19 +337,20 @@ impl Direction {
             self.state = State::Head;
             self.found = !self.begins_here;
             self.begins_here = false;
+            self.line = 0;
             self.held.push(b'\n');
             return (taken, Some(Step::Skipped { seen: 0, missed: 0 }));
         }
         self.begins_here = false;
         self.line_spoiled = false;
         self.held.clear();
-        (
-            taken,
-            Some(Step::Skipped {
-                seen: taken as u64,
-                missed: 0,
-            }),
-        )
+        (taken, Some(self.pass_by(0)))
+    }
+
+    /// What a search has seen of a line, and so many bytes that are missing behind it, belong to nothing.
+    fn pass_by(&mut self, missed: u64) -> Step<'static> {
+        let seen = std::mem::take(&mut self.line);
+        Step::Skipped { seen, missed }
     }
 
     /// `len` bytes are missing here; gives what that means, and how many of them are left after it.
@@ -328,7 +374,7 @@ impl Direction {
             State::Search => {
                 self.held.clear();
                 self.line_spoiled = false;
-                (Step::Skipped { seen: 0, missed: len }, 0)
+                (self.pass_by(len), 0)
             }
             State::Head if self.held.is_empty() => {
                 self.search();
@@ -340,30 +386,4 @@ impl Direction {
             }
         }
     }
-}
-
-/// The end of a head in `bytes`: behind an empty line that ends at or after `from`.
-fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while let Some(next) = bytes.get(at..)?.iter().position(|byte| *byte == b'\n') {
-        let line_end = at + next + 1;
-        match bytes.get(line_end..)? {
-            [b'\n', ..] => return Some(line_end + 1),
-            [b'\r', b'\n', ..] => return Some(line_end + 2),
-            _ => at = line_end,
-        }
-    }
-    None
-}
-
-/// The size in a chunk line, without its extensions (RFC 9112 section 7.1).
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
-    if digits.is_empty() || digits.len() > 15 {
-        return None;
-    }
-    digits.iter().try_fold(0, |size: u64, byte| {
-        let digit = char::from(*byte).to_digit(16)?;
-        Some(size << 4 | u64::from(digit))
-    })
 }

@@ -130,6 +130,17 @@ pub fn is_request_line(line: &[u8]) -> bool {
         && target.iter().all(u8::is_ascii_graphic)
 }
 
+/// What a request line alone says.
+pub fn of_line(line: &str) -> Option<RequestHead> {
+    let mut words = line.split(' ');
+    Some(RequestHead {
+        method: words.next()?.to_owned(),
+        target: words.next()?.to_owned(),
+        version: HttpVersion::default(),
+        headers: Headers::default(),
+    })
+}
+
 /// Whether `line` (without its end) is a status line.
 pub fn is_status_line(line: &[u8]) -> bool {
     let Some(rest) = line

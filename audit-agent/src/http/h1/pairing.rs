@@ -1,11 +1,12 @@
 //! Which response answers which request, on a connection that has one after the other.
 //!
 //! In: heads, bodies and ends of both directions. Out: [`HttpEvent`]s; every request gets exactly one `RequestEnd` and one
-//! `ResponseEnd`. Never: a response paired with another's request; after a loss whatever is in doubt ends as a gap.
+//! `ResponseEnd`, the latter first where the server answers before it was asked all. Never: a response paired with another's
+//! request, unless a client pipelines for the first time where bytes are lost; whatever follows a loss is not called complete.
 
 use crate::http::coding::Codings;
 use crate::http::message::Message;
-use crate::http::{BodyEnd, BodyState, HttpEvent, RequestHead, ResponseHead, Sink};
+use crate::http::{BodyState, HttpEvent, RequestHead, ResponseHead, Sink};
 use crate::limits;
 use std::collections::VecDeque;
 
@@ -14,9 +15,11 @@ use std::collections::VecDeque;
 struct Pending {
     exchange: u64,
     method: String,
-    /// Its `RequestEnd` was sent.
-    request_ended: bool,
 }
+
+/// Requests that wait for their responses, in the order in which they were sent.
+#[derive(Debug)]
+pub struct Waiting(VecDeque<Pending>);
 
 /// The exchanges of one connection.
 #[derive(Debug, Default)]
@@ -25,19 +28,26 @@ pub struct Pairs {
     response: Option<Message>,
     pending: VecDeque<Pending>,
     next_exchange: u64,
-    /// More than one request was pending at once.
+    /// Bytes of interim responses, which count as the final one's.
+    interim: u64,
+    /// A request was answered, without a loss, when another already waited behind it.
     pipelined: bool,
 }
 
 impl Pairs {
     /// Whether an exchange is open.
     pub fn pending(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.request.is_some()
     }
 
     /// Whether no request has come so far.
     pub fn none_yet(&self) -> bool {
         self.next_exchange == 0
+    }
+
+    /// The number of the next request.
+    pub fn next_exchange(&self) -> u64 {
+        self.next_exchange
     }
 
     /// Whether there is no room for another request.
@@ -61,7 +71,6 @@ impl Pairs {
 
     /// A request begins, with a head of `bytes`; `found` by search.
     pub fn ask(&mut self, head: RequestHead, bytes: u64, found: bool, sink: Sink<'_>) {
-        self.pipelined |= self.pending();
         let exchange = self.next_exchange;
         self.next_exchange += 1;
         let codings = Codings::new(head.headers.all("content-encoding"));
@@ -69,15 +78,21 @@ impl Pairs {
         self.pending.push_back(Pending {
             exchange,
             method: head.method.clone(),
-            request_ended: false,
         });
         sink(HttpEvent::RequestHead { exchange, head });
     }
 
+    /// An interim response (RFC 9110 section 15.2) of so many bytes has come.
+    pub fn interim(&mut self, bytes: u64) {
+        self.interim = self.interim.saturating_add(bytes);
+    }
+
     /// A final response begins; gives the exchange that it belongs to, if that was seen.
     pub fn answer(&mut self, head: ResponseHead, bytes: u64, found: bool, sink: Sink<'_>) -> Option<u64> {
+        self.pipelined |= !found && self.pending.len() > 1;
         let exchange = self.pending.front().map(|pending| pending.exchange);
         let codings = Codings::new(head.headers.all("content-encoding"));
+        let bytes = bytes + std::mem::take(&mut self.interim);
         self.response = Some(Message::new(exchange, codings, bytes, found));
         sink(match exchange {
             Some(exchange) => HttpEvent::ResponseHead { exchange, head },
@@ -91,17 +106,10 @@ impl Pairs {
     }
 
     pub fn body(&mut self, response: bool, data: &[u8], sink: Sink<'_>) {
+        self.framing(response, data.len() as u64, sink);
         let Some(message) = self.message(response) else {
             return;
         };
-        message.wire_bytes += data.len() as u64;
-        if message.exchange.is_none() {
-            sink(HttpEvent::Skipped {
-                response,
-                seen: data.len() as u64,
-                missed: 0,
-            });
-        }
         message.body(data, |exchange, data| {
             sink(match response {
                 true => HttpEvent::ResponseBody { exchange, data },
@@ -110,11 +118,24 @@ impl Pairs {
         });
     }
 
+    /// `len` bytes of the message under way have come; without one they belong to nothing.
+    pub fn framing(&mut self, response: bool, len: u64, sink: Sink<'_>) {
+        match self.message(response) {
+            Some(message) if message.exchange.is_some() => message.wire_bytes += len,
+            _ if len == 0 => {}
+            _ => sink(HttpEvent::Skipped {
+                response,
+                seen: len,
+                missed: 0,
+            }),
+        }
+    }
+
     /// `len` bytes are missing inside the message under way, or between messages.
     pub fn missed(&mut self, response: bool, len: u64, sink: Sink<'_>) {
         match self.message(response) {
-            Some(message) => message.missed(len),
-            None => sink(HttpEvent::Skipped {
+            Some(message) if message.exchange.is_some() => message.missed(len),
+            _ => sink(HttpEvent::Skipped {
                 response,
                 seen: 0,
                 missed: len,
@@ -128,35 +149,28 @@ impl Pairs {
             return;
         };
         let Some(exchange) = message.exchange else { return };
+        let end = message.end(state);
         if response {
-            self.end_request_of(exchange, sink);
             self.pending.retain(|pending| pending.exchange != exchange);
-            let end = message.end(state);
             return sink(HttpEvent::ResponseEnd { exchange, end });
         }
-        let mut pending = self.pending.iter_mut();
-        let pending = pending.find(|pending| pending.exchange == exchange);
-        if let Some(pending) = pending.filter(|pending| !pending.request_ended) {
-            pending.request_ended = true;
-            let end = message.end(state);
-            sink(HttpEvent::RequestEnd { exchange, end });
-        }
+        sink(HttpEvent::RequestEnd { exchange, end });
     }
 
-    /// The response is over while its request is not: the server did not wait for the rest of it.
-    fn end_request_of(&mut self, exchange: u64, sink: Sink<'_>) {
-        let mut pending = self.pending.iter_mut();
-        let pending = pending.find(|pending| pending.exchange == exchange);
-        let Some(pending) = pending.filter(|pending| !pending.request_ended) else {
-            return;
+    /// Nothing more was sent so far: a request that was answered before its end is not waited for.
+    pub fn settle(&mut self, sink: Sink<'_>) {
+        let waits = |exchange| {
+            self.pending
+                .iter()
+                .any(|pending| Some(pending.exchange) == exchange)
         };
-        pending.request_ended = true;
-        let current = |message: &mut Message| message.exchange == Some(exchange);
-        let end = match self.request.take_if(current) {
-            Some(message) => message.end(BodyState::Aborted),
-            None => nothing(BodyState::Aborted),
-        };
-        sink(HttpEvent::RequestEnd { exchange, end });
+        if self
+            .request
+            .as_ref()
+            .is_some_and(|request| !waits(request.exchange))
+        {
+            self.end(false, BodyState::Aborted, sink);
+        }
     }
 
     /// Ends the exchange that is next to be answered.
@@ -166,9 +180,11 @@ impl Pairs {
         };
         let end = match self.response.take() {
             Some(message) if message.exchange == Some(exchange) => message.end(state),
-            _ => nothing(state),
+            _ => {
+                let interim = std::mem::take(&mut self.interim);
+                Message::new(None, Codings::default(), interim, false).end(state)
+            }
         };
-        self.end_request_of(exchange, sink);
         self.pending.pop_front();
         sink(HttpEvent::ResponseEnd { exchange, end });
     }
@@ -178,31 +194,36 @@ impl Pairs {
         self.pending.pop_front().map(|pending| pending.exchange)
     }
 
+    /// The requests that wait for their answers, until they are [restored](Self::restore).
+    pub fn set_aside(&mut self) -> Waiting {
+        Waiting(std::mem::take(&mut self.pending))
+    }
+
+    pub fn restore(&mut self, waiting: Waiting) {
+        self.pending = waiting.0;
+    }
+
     /// Ends everything that is open; a response to a request that was not seen goes on.
     pub fn abandon(&mut self, state: BodyState, sink: Sink<'_>) {
         self.response = self.response.take().filter(|message| message.exchange.is_some());
-        while self.pending() {
+        self.end(false, state, sink);
+        while !self.pending.is_empty() {
             self.finish_front(state, sink);
         }
-        self.request = None;
+        // Of a request that was not seen.
+        let interim = std::mem::take(&mut self.interim);
+        self.framing(true, interim, sink);
     }
 
-    /// A response was found by search while several requests wait: it answers the newest, unless the client
-    /// pipelines, and then nothing can be told any more.
+    /// A response was found by search while several requests wait: whoever asks again has had the answers before, so it is the
+    /// newest's, unless the client has pipelined before, and then nothing can be told any more.
     pub fn after_loss(&mut self, sink: Sink<'_>) {
         if self.pending.len() < 2 {
             return;
         }
-        while self.pending.len() > 1 {
-            self.finish_front(BodyState::Gap, sink);
-        }
-        if self.pipelined {
+        let keep = usize::from(!self.pipelined);
+        while self.pending.len() > keep {
             self.finish_front(BodyState::Gap, sink);
         }
     }
-}
-
-/// The end of a message of which nothing was seen.
-fn nothing(state: BodyState) -> BodyEnd {
-    Message::new(None, Codings::default(), 0, false).end(state)
 }

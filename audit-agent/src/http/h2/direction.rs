@@ -8,8 +8,7 @@ mod step;
 
 pub use step::{Step, Unreadable};
 
-use super::frame::{END_HEADERS, END_STREAM, Frame, HEAD, Kind, PADDED, PRIORITY};
-use super::search::first_frames;
+use super::frame::{END_HEADERS, END_STREAM, Frame, HEAD, Kind, PADDED};
 use crate::limits;
 
 /// What every client sends first (RFC 9113 section 3.4).
@@ -341,7 +340,7 @@ impl Direction {
         each: Each<'_>,
     ) {
         let Some(block) = &mut self.block else { return };
-        match fragment(frame, payload) {
+        match frame.fragment(payload) {
             Some(part) if spoiled.is_none() => self.fields.extend_from_slice(part),
             _ => block.spoiled = block.spoiled.or(spoiled).or(Some(Unreadable::Malformed)),
         }
@@ -378,60 +377,4 @@ impl Direction {
         each(Step::Broken(why));
         self.lose(each);
     }
-
-    /// The place is lost.
-    fn lose(&mut self, each: Each<'_>) {
-        let in_head = if self.state == State::Head {
-            self.held.len()
-        } else {
-            0
-        };
-        if in_head > 0 {
-            each(Step::Skipped {
-                seen: in_head as u64,
-                missed: 0,
-            });
-        }
-        self.block = None;
-        self.fields.clear();
-        self.held.clear();
-        self.state = State::Search;
-        each(Step::Lost);
-    }
-
-    /// Looks for a frame whose length leads to the head of another.
-    fn search(&mut self, each: Each<'_>) {
-        let (at, found) = first_frames(&self.held);
-        if at > 0 {
-            each(Step::Skipped {
-                seen: at as u64,
-                missed: 0,
-            });
-            self.held.drain(..at);
-        }
-        if found {
-            let held = std::mem::take(&mut self.held);
-            self.begin_head();
-            self.push(&held, each);
-        }
-    }
-}
-
-/// The part of a field block in the payload of a frame, without padding, priority and promised stream.
-fn fragment(frame: Frame, payload: &[u8]) -> Option<&[u8]> {
-    if frame.kind == Kind::Continuation {
-        return Some(payload);
-    }
-    let (padding, rest) = match frame.has(PADDED) {
-        true => payload
-            .split_first()
-            .map(|(len, rest)| (usize::from(*len), rest))?,
-        false => (0, payload),
-    };
-    let before = match frame.kind {
-        Kind::PushPromise => 4,
-        _ if frame.has(PRIORITY) => 5,
-        _ => 0,
-    };
-    rest.get(before..rest.len().checked_sub(padding)?)
 }

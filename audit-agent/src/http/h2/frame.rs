@@ -1,6 +1,6 @@
 //! Heads of HTTP/2 frames (RFC 9113 section 4.1 and 6).
 //!
-//! In: 9 bytes. Out: what they say, and whether they can be believed without knowing where they stand. Never: payloads.
+//! In: 9 bytes. Out: what they say, and whether they can be believed without knowing where they stand. Never: what a payload means.
 
 /// Bytes of a frame's head.
 pub const HEAD: usize = 9;
@@ -8,7 +8,7 @@ pub const HEAD: usize = 9;
 pub const END_STREAM: u8 = 0x1;
 pub const END_HEADERS: u8 = 0x4;
 pub const PADDED: u8 = 0x8;
-pub const PRIORITY: u8 = 0x20;
+const PRIORITY: u8 = 0x20;
 const ACK: u8 = 0x1;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,6 +67,26 @@ impl Frame {
             stream: stream & 0x7fff_ffff,
             reserved: stream >> 31 != 0,
         }
+    }
+
+    /// The part of a field block in the frame's payload: without padding, priority and promised stream; None when the payload is too
+    /// short for them.
+    pub fn fragment<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        if self.kind == Kind::Continuation {
+            return Some(payload);
+        }
+        let (padding, rest) = match self.has(PADDED) {
+            true => payload
+                .split_first()
+                .map(|(len, rest)| (usize::from(*len), rest))?,
+            false => (0, payload),
+        };
+        let before = match self.kind {
+            Kind::PushPromise => 4,
+            _ if self.has(PRIORITY) => 5,
+            _ => 0,
+        };
+        rest.get(before..rest.len().checked_sub(padding)?)
     }
 
     pub fn has(&self, flag: u8) -> bool {

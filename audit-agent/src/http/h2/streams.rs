@@ -1,7 +1,7 @@
 //! The streams of one HTTP/2 connection and the exchange of each.
 //!
 //! In: heads, data and ends of streams. Out: [`HttpEvent`]s; every request gets exactly one `RequestEnd` and one
-//! `ResponseEnd`. Never: more than [`limits::H2_STREAMS`] open; a message complete of which bytes may be missing.
+//! `ResponseEnd`, the latter first where the server answers before it was asked all. Never: more than [`limits::H2_STREAMS`] open; a message complete of which bytes may be missing.
 
 use super::fields;
 use super::half::Half;
@@ -35,6 +35,8 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Streams {
     open: BTreeMap<u32, Stream>,
+    /// Requests that were answered before their end, with their exchanges.
+    unasked: BTreeMap<u32, (u64, Half)>,
     next_exchange: u64,
     /// The streams whose beginning, and so whose end, cannot have been missed.
     known_from: u32,
@@ -55,7 +57,7 @@ impl Streams {
     }
 
     pub fn pending(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() || !self.unasked.is_empty()
     }
 
     /// Bytes held back.
@@ -85,7 +87,8 @@ impl Streams {
     /// Fields of the client: a request begins, or they are its trailers. `doubtful`: not all of its head is readable.
     pub fn asked(&mut self, stream: u32, block: &Block, doubtful: bool, sink: Sink<'_>) {
         // Trailers, or what comes late on a stream that is over, or no stream that a client may open.
-        if self.open.contains_key(&stream) || stream <= self.highest || stream.is_multiple_of(2) {
+        let known = self.open.contains_key(&stream) || self.unasked.contains_key(&stream);
+        if known || stream <= self.highest || stream.is_multiple_of(2) {
             return;
         }
         if self.known_from == 0 {
@@ -213,7 +216,7 @@ impl Streams {
 
     fn end_with(&mut self, response: bool, stream: u32, state: BodyState, sink: Sink<'_>) {
         if response {
-            return self.finish(stream, state, sink);
+            return self.end_response(stream, state, sink);
         }
         if let Some(open) = self.open.get_mut(&stream)
             && let Some(half) = open.request.take()
@@ -222,11 +225,48 @@ impl Streams {
             let exchange = open.exchange;
             let end = half.end(state, sink);
             sink(HttpEvent::RequestEnd { exchange, end });
+        } else {
+            self.end_unasked(stream, state, sink);
+        }
+    }
+
+    /// The response is over. Where the request is not, its end is still to come, or is missing.
+    fn end_response(&mut self, stream: u32, state: BodyState, sink: Sink<'_>) {
+        let open = self.open.get_mut(&stream);
+        if let Some((exchange, half)) = open.and_then(|open| Some((open.exchange, open.request.take()?))) {
+            if self.unasked.len() >= limits::H2_STREAMS
+                && let Some(oldest) = self.unasked.keys().next().copied()
+            {
+                self.end_unasked(oldest, BodyState::Gap, sink);
+            }
+            self.unasked.insert(stream, (exchange, half));
+        }
+        self.finish(stream, state, sink);
+    }
+
+    fn end_unasked(&mut self, stream: u32, state: BodyState, sink: Sink<'_>) {
+        if let Some((exchange, half)) = self.unasked.remove(&stream) {
+            self.held = self.held.saturating_sub(half.held());
+            let end = half.end(state, sink);
+            sink(HttpEvent::RequestEnd { exchange, end });
+        }
+    }
+
+    /// Nothing more was sent so far on any stream but `except`: requests that were answered before their end are not waited
+    /// for.
+    pub fn settle(&mut self, except: Option<u32>, sink: Sink<'_>) {
+        let others = self.unasked.keys().copied();
+        let others: Vec<u32> = others.filter(|stream| Some(*stream) != except).collect();
+        for stream in others {
+            self.end_unasked(stream, BodyState::Aborted, sink);
         }
     }
 
     /// The exchange is over; what of it has no end yet gets one.
     pub fn finish(&mut self, stream: u32, state: BodyState, sink: Sink<'_>) {
+        if state != BodyState::Complete {
+            self.end_unasked(stream, BodyState::Aborted, sink);
+        }
         let Some(open) = self.open.remove(&stream) else {
             return;
         };
@@ -266,6 +306,11 @@ impl Streams {
         for stream in above {
             self.finish(stream, state, sink);
         }
+        let unasked = self.unasked.keys().copied();
+        let unasked: Vec<u32> = unasked.filter(|stream| *stream > last).collect();
+        for stream in unasked {
+            self.end_unasked(stream, state, sink);
+        }
     }
 
     /// Frames of any stream may have been lost in one direction.
@@ -273,6 +318,10 @@ impl Streams {
         // Requests whose heads were among them are not told from those that were answered before.
         if !response {
             (self.known_from, self.highest) = (0, 0);
+            for (_, half) in self.unasked.values_mut() {
+                self.held = self.held.saturating_sub(half.held());
+                half.doubt(sink);
+            }
         }
         for open in self.open.values_mut() {
             let half = if response {
@@ -307,12 +356,14 @@ impl Streams {
     }
 
     fn half(&mut self, response: bool, stream: u32) -> Option<&mut Half> {
-        let open = self.open.get_mut(&stream)?;
         if response {
+            let open = self.open.get_mut(&stream)?;
             open.doubt = None;
-            open.response.as_mut()
-        } else {
-            open.request.as_mut()
+            return open.response.as_mut();
+        }
+        match self.open.get_mut(&stream) {
+            Some(open) => open.request.as_mut(),
+            None => self.unasked.get_mut(&stream).map(|(_, half)| half),
         }
     }
 

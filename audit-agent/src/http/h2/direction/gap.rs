@@ -1,9 +1,10 @@
-//! Bytes of one direction that are missing.
+//! Bytes of one direction that are missing, and how its frames are found again.
 //!
 //! In: how many. Out: the steps that this means. Never: a search where the length of a frame still says where the next
 //! begins.
 
 use super::super::frame::Frame;
+use super::super::search::first_frames;
 use super::{Direction, Each, State, Step, Unreadable};
 
 impl Direction {
@@ -69,5 +70,44 @@ impl Direction {
             self.end_data(frame, each);
         }
         len - u64::from(missed + passed)
+    }
+}
+
+impl Direction {
+    /// The place is lost.
+    pub(super) fn lose(&mut self, each: Each<'_>) {
+        let in_head = if self.state == State::Head {
+            self.held.len()
+        } else {
+            0
+        };
+        if in_head > 0 {
+            each(Step::Skipped {
+                seen: in_head as u64,
+                missed: 0,
+            });
+        }
+        self.block = None;
+        self.fields.clear();
+        self.held.clear();
+        self.state = State::Search;
+        each(Step::Lost);
+    }
+
+    /// Looks for a frame whose length leads to the head of another.
+    pub(super) fn search(&mut self, each: Each<'_>) {
+        let (at, found) = first_frames(&self.held);
+        if at > 0 {
+            each(Step::Skipped {
+                seen: at as u64,
+                missed: 0,
+            });
+            self.held.drain(..at);
+        }
+        if found {
+            let held = std::mem::take(&mut self.held);
+            self.begin_head();
+            self.push(&held, each);
+        }
     }
 }
