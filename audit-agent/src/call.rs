@@ -131,6 +131,20 @@ pub struct Call {
 }
 
 impl Call {
+    /// Bytes of the prompt, as it was sent and as it was rendered, and of its template.
+    pub fn held(&self) -> usize {
+        let texts = [&self.prompt_canonical, &self.rendered_prompt, &self.chat_template];
+        texts.into_iter().flatten().map(Vec::len).sum()
+    }
+
+    /// Gives them up.
+    pub fn release(&mut self) {
+        if self.held() > 0 {
+            self.note("prompt_over_cap");
+            (self.prompt_canonical, self.rendered_prompt, self.chat_template) = (None, None, None);
+        }
+    }
+
     /// Says `note` once.
     pub fn note(&mut self, note: &'static str) {
         if !self.notes.contains(&note) {

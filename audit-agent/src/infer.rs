@@ -12,10 +12,12 @@ mod binary;
 mod body;
 mod completions;
 mod embeddings;
+mod engine_grpc;
 mod error;
 pub mod family;
 mod generate;
 pub mod grpc;
+mod halves;
 mod headers;
 mod inventory;
 mod json;
@@ -37,14 +39,15 @@ mod rerank;
 mod responses;
 mod sniff;
 mod squeeze;
+mod tei_grpc;
 mod thinking;
 mod tokenize;
 mod undecoded;
-mod unread;
 mod vertex;
 
 use crate::call::Call;
 use crate::http::grpc::Grpc;
+use crate::http::target::percent_decoded;
 use crate::http::{Headers, RequestHead, ResponseHead};
 use paths::Route;
 
@@ -125,6 +128,14 @@ pub trait Decoder: Send + std::fmt::Debug {
         None
     }
 
+    /// Bytes of bodies and texts that are held until they are whole, or until the exchange is over.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// Gives up what is held, because there is no room for it, and says so in the call.
+    fn release(&mut self) {}
+
     /// Whether [`Decoder::finish`] has a call to tell of, known when the request is over; false for a session between two
     /// calls, and for a body that turned out to be no call.
     fn has_call(&self) -> bool {
@@ -154,7 +165,8 @@ pub fn classify(head: &RequestHead) -> Classified {
     if let Some(classified) = of_messages(head) {
         return classified;
     }
-    match paths::route(&head.method, head.path()) {
+    // Servers route by what the path says, not by how it is written.
+    match paths::route(&head.method, &percent_decoded(head.path())) {
         Some(Route::Noise) => Classified::Metadata,
         // Many servers that are none have such a path.
         Some(route @ Route::Inventory(inventory::Source::Version | inventory::Source::Info)) => {
@@ -170,17 +182,14 @@ pub fn classify(head: &RequestHead) -> Classified {
 
 /// An exchange of messages, if the request begins one that is known.
 fn of_messages(head: &RequestHead) -> Option<Classified> {
-    if Grpc::is(&head.headers) {
-        return Some(match grpc::method(head.path()) {
-            Some(grpc::Method::Inference(api @ "kserve_grpc", operation)) => {
-                Classified::Inference(kserve_grpc::KServeGrpc::decoder(api, operation, head))
-            }
-            Some(grpc::Method::Inference(api, operation)) => {
-                Classified::Inference(unread::Unread::grpc(api, operation))
-            }
-            Some(grpc::Method::Metadata) => Classified::Metadata,
-            None => Classified::Other,
-        });
+    // A server that does not know gRPC reads such a request as any other.
+    let method = grpc::method(head.path()).filter(|_| Grpc::is(&head.headers));
+    match method {
+        Some(grpc::Method::Inference(api, operation)) => {
+            return Some(Classified::Inference(grpc::decoder(api, operation, head)));
+        }
+        Some(grpc::Method::Metadata) => return Some(Classified::Metadata),
+        None => {}
     }
     let upgrade = head.headers.first("upgrade")?;
     let realtime = upgrade.eq_ignore_ascii_case("websocket") && head.path().ends_with("/realtime");

@@ -39,10 +39,14 @@ pub struct Thread {
 pub struct Upstream {
     /// The model's name there.
     pub model: Option<String>,
+    /// The proxy's own id of that model in that place (`x-litellm-model-id`).
+    pub model_id: Option<String>,
     /// Where it is: a host or a URL without its query.
     pub host: Option<String>,
     /// A proxy's own id of the call (`x-litellm-call-id`).
     pub call_id: Option<String>,
+    /// What the proxy says that the call costs, in US dollars: a decimal number as it was written.
+    pub cost_usd: Option<String>,
     /// How often the client, or the proxy, tried before.
     pub retry_count: Option<u64>,
 }

@@ -8,6 +8,7 @@ use super::family::{Event, Family};
 use super::json;
 use super::squeeze::Keep;
 use crate::call::{Admin, Call, CallError};
+use crate::http::target::bare_url;
 use crate::limits::cut;
 use serde_json::Value;
 
@@ -79,7 +80,9 @@ impl Family for Change {
         call.stream = body.get("stream").and_then(Value::as_bool);
         let first = |names: &[&str]| names.iter().find_map(|name| json::word_of(body, name));
         self.admin.model = self.admin.model.take().or_else(|| first(MODELS));
-        self.admin.source = first(SOURCES).filter(|source| Some(source) != self.admin.model.as_ref());
+        self.admin.source = first(SOURCES)
+            .filter(|source| Some(source) != self.admin.model.as_ref())
+            .map(|source| bare_url(&source));
         self.admin.digest = json::word_of(body, "digest").or_else(|| {
             // Ollama: `files` and `adapters` map names to digests.
             let files = ["files", "adapters"]

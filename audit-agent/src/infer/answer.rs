@@ -8,6 +8,7 @@ mod tokens;
 
 pub use tokens::{timed, timings, usage};
 
+use super::halves::{Halves, Part};
 use super::squeeze::Shape;
 use super::{json, thinking};
 use crate::call::{Call, Choice, Confidence, TokensSource, ToolCall};
@@ -26,8 +27,11 @@ pub struct Answer {
     /// Text, reasoning and arguments that are held.
     bytes: usize,
     over_cap: bool,
+    /// Nothing more is held.
+    released: bool,
     logprobs: (u64, f64, f64),
     cumulative: BTreeMap<u64, Cumulative>,
+    halves: Halves,
     /// What was left out of the body that is being read.
     pub shape: Shape,
     pub first_token_ns: Option<u64>,
@@ -49,17 +53,38 @@ impl Answer {
 
     /// Room for `len` more bytes, or the cap is noted.
     fn take(&mut self, len: usize) -> bool {
-        let fits = self.bytes + len <= limits::BODY_BYTES;
+        let fits = !self.released && self.bytes + len <= limits::BODY_BYTES;
         self.over_cap |= !fits;
         self.bytes += if fits { len } else { 0 };
         fits
     }
 
+    /// Whether halves of characters are marked in the event that comes now.
+    pub fn marked(&mut self, marked: bool) {
+        self.halves.marked = marked;
+    }
+
+    /// The text that `part` of a choice is.
+    fn part(&mut self, index: u64, part: Part) -> Option<&mut String> {
+        let choice = self.choice(index)?;
+        match part {
+            Part::Text => Some(&mut choice.text),
+            Part::Reasoning => Some(&mut choice.reasoning),
+            Part::Arguments(at) => choice.tool_calls.get_mut(at).map(|call| &mut call.arguments),
+        }
+    }
+
+    fn append(&mut self, index: u64, part: Part, piece: &str) {
+        let mut halves = std::mem::take(&mut self.halves);
+        if let Some(text) = self.part(index, part) {
+            halves.append(index, part, text, piece);
+        }
+        self.halves = halves;
+    }
+
     pub fn text(&mut self, index: u64, text: &str) -> bool {
-        if self.take(text.len())
-            && let Some(choice) = self.choice(index)
-        {
-            choice.text.push_str(text);
+        if self.take(text.len()) {
+            self.append(index, Part::Text, text);
         }
         !text.is_empty()
     }
@@ -69,9 +94,10 @@ impl Answer {
         if self.choice(index).is_none() {
             return !text.is_empty();
         }
+        let text = self.halves.whole(text);
         let cumulative = self.cumulative.entry(index).or_default();
         let before = cumulative.bytes();
-        cumulative.push(text);
+        cumulative.push(&text);
         let grown = cumulative.bytes().saturating_sub(before);
         if !self.take(grown)
             && let Some(cumulative) = self.cumulative.get_mut(&index)
@@ -81,9 +107,28 @@ impl Answer {
         grown > 0
     }
 
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives up every text, and takes no more of them; finish reasons stay.
+    pub fn release(&mut self) {
+        if self.bytes > 0 {
+            (self.over_cap, self.released, self.bytes) = (true, true, 0);
+            self.cumulative.clear();
+            self.halves.clear();
+            for choice in self.choices.values_mut() {
+                (choice.text, choice.reasoning) = (String::new(), String::new());
+                choice.tool_calls = Vec::new();
+            }
+        }
+    }
+
     /// What the server says the text is in the end, in place of the pieces that came before.
     pub fn whole_text(&mut self, index: u64, text: &str) {
         self.cumulative.remove(&index);
+        self.halves.forget(index, Part::Text);
         if let Some(choice) = self.choice(index) {
             let before = choice.text.len();
             choice.text.clear();
@@ -96,15 +141,14 @@ impl Answer {
     pub fn restart(&mut self) {
         self.choices.clear();
         self.cumulative.clear();
+        self.halves.clear();
         self.bytes = 0;
         self.logprobs = (0, 0.0, 0.0);
     }
 
     pub fn reasoning(&mut self, index: u64, text: &str) -> bool {
-        if self.take(text.len())
-            && let Some(choice) = self.choice(index)
-        {
-            choice.reasoning.push_str(text);
+        if self.take(text.len()) {
+            self.append(index, Part::Reasoning, text);
         }
         !text.is_empty()
     }
@@ -128,6 +172,7 @@ impl Answer {
         if !self.take(arguments.len()) {
             return;
         }
+        let arguments = self.halves.whole(arguments);
         let Some(choice) = self.choice(index) else { return };
         if choice.tool_calls.len() >= limits::TOOL_CALLS {
             self.over_cap = true;
@@ -136,16 +181,18 @@ impl Answer {
         choice.tool_calls.push(ToolCall {
             id: id.filter(|id| !id.is_empty()).map(cut),
             name: name.filter(|name| !name.is_empty()).map(cut),
-            arguments: arguments.to_owned(),
+            arguments,
         });
     }
 
     /// More arguments of the tool call that began last.
     pub fn more_arguments(&mut self, index: u64, piece: &str) -> bool {
         if self.take(piece.len())
-            && let Some(call) = self.choice(index).and_then(|choice| choice.tool_calls.last_mut())
+            && let Some(last) = self
+                .choice(index)
+                .and_then(|choice| choice.tool_calls.len().checked_sub(1))
         {
-            call.arguments.push_str(piece);
+            self.append(index, Part::Arguments(last), piece);
         }
         !piece.is_empty()
     }
@@ -195,7 +242,7 @@ impl Answer {
         if let Some(call) = calls.get_mut(at) {
             call.id = call.id.take().or_else(|| id.map(cut));
             call.name = call.name.take().or_else(|| name.map(cut));
-            call.arguments.push_str(&arguments);
+            self.append(index, Part::Arguments(at), &arguments);
         }
         true
     }
@@ -224,6 +271,13 @@ impl Answer {
         for (index, cumulative) in std::mem::take(&mut self.cumulative) {
             if let Some(choice) = self.choice(index) {
                 choice.text.push_str(&cumulative.finish());
+            }
+        }
+        let waiting: Vec<_> = self.halves.waiting().collect();
+        // Of an answer that broke off, the other half may have been to come.
+        for (index, part) in waiting.into_iter().filter(|_| whole) {
+            if let Some(text) = self.part(index, part) {
+                text.push(char::REPLACEMENT_CHARACTER);
             }
         }
         let (tokens, sum, min_logprob) = self.logprobs;

@@ -35,6 +35,16 @@ impl Split {
         json
     }
 
+    pub fn held(&self) -> usize {
+        self.behind.len()
+    }
+
+    /// Gives up what followed the JSON.
+    pub fn release(&mut self) {
+        self.over |= !self.behind.is_empty();
+        self.behind = Vec::new();
+    }
+
     /// What followed the JSON; None when there was nothing, or too much of it.
     pub fn behind(self) -> Option<Vec<u8>> {
         (!self.behind.is_empty() && !self.over).then_some(self.behind)

@@ -74,6 +74,23 @@ impl Body {
         }
     }
 
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Plain(store) | Self::Lines(store) => store.held(),
+            Self::Events(sse) => sse.held(),
+            Self::Media(_) => 0,
+        }
+    }
+
+    /// Gives up what is under way, so that it is too long to be read.
+    pub fn release(&mut self) {
+        match self {
+            Self::Plain(store) | Self::Lines(store) => store.release(),
+            Self::Events(sse) => sse.release(),
+            Self::Media(_) => {}
+        }
+    }
+
     /// The rest of a stream, or the whole plain body; true when an event was too long to be read.
     pub fn finish(&mut self, mut each: impl FnMut(&[u8], Shape)) -> bool {
         match self {

@@ -25,7 +25,7 @@ impl Family for Embeddings {
     }
 
     fn keep(&self) -> Keep {
-        Keep::Shape
+        Keep::Count
     }
 
     fn request(&mut self, call: &mut Call, body: &Value) {

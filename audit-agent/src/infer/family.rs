@@ -8,7 +8,7 @@ use super::binary::Split;
 use super::body::{Body, mime};
 use super::multipart::Form;
 use super::squeeze::{Keep, Shape, Store};
-use super::{Decoder, End, error, headers, json};
+use super::{Decoder, End, error, halves, headers, json};
 use crate::call::{Attachment, Call, CallError};
 use crate::http::{RequestHead, ResponseHead};
 use serde_json::Value;
@@ -34,6 +34,11 @@ pub trait Family: Send + std::fmt::Debug + 'static {
 
     /// Whether streams have no mark of their end, so that the end of the body is it.
     fn ends_with_body(&self) -> bool {
+        false
+    }
+
+    /// Whether a request may be a form (RFC 7578): elsewhere it is JSON, whatever its fields call it.
+    fn takes_forms(&self) -> bool {
         false
     }
 
@@ -87,7 +92,7 @@ pub fn decoder(family: impl Family, head: &RequestHead) -> Box<dyn Decoder> {
     };
     headers::request(&mut call, head);
     let content_type = head.headers.first("content-type");
-    let asked = match Form::new(content_type) {
+    let asked = match Form::new(content_type).filter(|_| family.takes_forms()) {
         Some(form) => Asked::Form(Box::new(form)),
         None => Asked::Json(Store::default()),
     };
@@ -173,6 +178,27 @@ impl<F: Family> Decoder for Reader<F> {
         self.call.prompt_canonical.as_deref()
     }
 
+    fn held(&self) -> usize {
+        let asked = match &self.asked {
+            Asked::Json(store) => store.held(),
+            Asked::Form(form) => form.held(),
+        };
+        let binary = self.asked_split.held() + self.split.held();
+        asked + binary + self.call.held() + self.body.held() + self.answer.held()
+    }
+
+    fn release(&mut self) {
+        match &mut self.asked {
+            Asked::Json(store) => store.release(),
+            Asked::Form(form) => form.release(),
+        }
+        self.asked_split.release();
+        self.split.release();
+        self.call.release();
+        self.body.release();
+        self.answer.release();
+    }
+
     fn finish(mut self: Box<Self>, end: End) -> Call {
         let mut body = std::mem::take(&mut self.body);
         let streamed = body.is_stream();
@@ -225,6 +251,9 @@ impl<F: Family> Reader<F> {
         if shape.lossy {
             self.call.note(REQUEST_SQUEEZED);
         }
+        if value.as_ref().is_some_and(json::has_other_case) {
+            self.call.note("request_names_other_case");
+        }
         match value {
             Some(value) => self.family.request(&mut self.call, &value),
             None if !complete => self.call.note("request_not_whole"),
@@ -250,7 +279,11 @@ impl<F: Family> Reader<F> {
             self.ended = true;
             return;
         }
-        let Some(value) = json::parse(bytes) else {
+        let parsed = match streamed {
+            true => json::parse_marked(bytes),
+            false => json::parse(bytes).map(|value| (value, false)),
+        };
+        let Some((value, marked)) = parsed else {
             let text = String::from_utf8_lossy(bytes);
             if !bytes.is_empty() && (streamed || !self.family.text(&mut self.answer, &text)) {
                 self.call.note(RESPONSE_NOT_JSON);
@@ -261,9 +294,13 @@ impl<F: Family> Reader<F> {
             self.call.error.get_or_insert(error);
         }
         self.answer.shape = shape;
+        self.answer.marked(marked);
         let event = self
             .family
             .event(&mut self.call, &mut self.answer, &value, streamed);
+        if marked {
+            halves::settle_call(&mut self.call);
+        }
         self.ended |= event.last;
         if event.spoke && streamed {
             self.answer.spoke_at(time_ns);

@@ -4,8 +4,15 @@
 //!
 //! Sources: the protocol definitions of KServe's Open Inference Protocol, text-embeddings-inference, vLLM and SGLang.
 
+pub mod call;
+
+use super::Decoder;
+use super::engine_grpc::{Embed, Generate, Layout};
+use super::kserve_grpc::KServeGrpc;
+use super::tei_grpc::Tei;
 use crate::call::CallError;
-use crate::http::Headers;
+use crate::http::target::percent_decoded;
+use crate::http::{Headers, RequestHead};
 use crate::limits::cut;
 
 /// What a method is.
@@ -84,6 +91,24 @@ pub fn method(path: &str) -> Option<Method> {
     }))
 }
 
+/// A decoder for a call of a method that [`method`] knows.
+pub fn decoder(api: &'static str, operation: &'static str, head: &RequestHead) -> Box<dyn Decoder> {
+    let method = head.path().rsplit('/').next().unwrap_or_default();
+    let names = (api, operation);
+    let stream = method.ends_with("Stream") || method == "ModelStreamInfer";
+    let layout = match api {
+        "sglang_grpc" => Layout::Sglang,
+        _ => Layout::Vllm,
+    };
+    match (api, method) {
+        ("tei_grpc", _) => call::decoder(Tei::new(method), names, Some(stream), head),
+        ("kserve_grpc", _) => call::decoder(KServeGrpc { stream }, names, Some(stream), head),
+        (_, "Embed") => call::decoder(Embed { layout }, names, Some(false), head),
+        // The request says whether its answer comes in pieces.
+        _ => call::decoder(Generate::new(layout), names, Some(false), head),
+    }
+}
+
 /// What the trailers say went wrong; None when nothing did, or they do not say.
 pub fn error(trailers: &Headers) -> Option<CallError> {
     let code = trailers.first("grpc-status")?;
@@ -95,7 +120,7 @@ pub fn error(trailers: &Headers) -> Option<CallError> {
         kind: name.map_or_else(|| "grpc_unknown_status".to_owned(), |name| format!("grpc_{name}")),
         message: trailers
             .first("grpc-message")
-            .map(|message| cut(&decoded(message)))
+            .map(|message| cut(&percent_decoded(message)))
             .filter(|message| !message.is_empty()),
     })
 }
@@ -120,25 +145,6 @@ const CODES: &[&str] = &[
     "data_loss",
     "unauthenticated",
 ];
-
-/// `grpc-message` without its percent-encoding; what is no such encoding stays as it is.
-fn decoded(message: &str) -> String {
-    let mut bytes = Vec::with_capacity(message.len());
-    let mut rest = message.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let code = behind
-            .first_chunk::<2>()
-            .filter(|_| *first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = match code {
-            Some(_) => behind.get(2..).unwrap_or_default(),
-            None => behind,
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! In: heads of one exchange. Out: session, API version, proxy, the server's own timing. Never: credentials.
 
 use crate::call::Call;
+use crate::http::target::bare_url;
 use crate::http::{Headers, RequestHead, ResponseHead};
 use crate::limits::cut;
 
@@ -46,14 +47,27 @@ pub fn response(call: &mut Call, head: &ResponseHead) {
         let embeds = first("x-compute-tokens").is_some() || first("x-tokenization-time").is_some();
         call.provider = call.provider.or(Some(if embeds { "tei" } else { "tgi" }));
     }
+    if first("x-litellm-call-id").is_some() {
+        call.provider = call.provider.or(Some("litellm"));
+    }
     let upstream = &mut call.upstream;
     upstream.call_id = first("x-litellm-call-id").map(cut).or(upstream.call_id.take());
-    upstream.model = first("x-litellm-model-id").map(cut).or(upstream.model.take());
-    let base = first("x-litellm-model-api-base").map(|url| url.split(['?', '#']).next().unwrap_or_default());
-    upstream.host = base.map(cut).or(upstream.host.take());
+    upstream.model = first("x-litellm-model-name").map(cut).or(upstream.model.take());
+    upstream.model_id = first("x-litellm-model-id").map(cut);
+    upstream.cost_usd = first("x-litellm-response-cost")
+        .filter(|cost| is_amount(cost))
+        .map(cut);
+    let base = first("x-litellm-model-api-base").map(|url| cut(&bare_url(url)));
+    upstream.host = base.or(upstream.host.take());
     let session = first("mcp-session-id").map(cut);
     call.thread.session = call.thread.session.take().or(session);
     timing(call, headers);
+}
+
+/// A decimal number that is not below zero.
+fn is_amount(text: &str) -> bool {
+    text.parse::<f64>()
+        .is_ok_and(|amount| amount.is_finite() && amount >= 0.0)
 }
 
 /// TGI and TEI: milliseconds, and tokens.

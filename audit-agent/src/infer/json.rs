@@ -1,12 +1,31 @@
 //! JSON of bodies: tolerant where servers and models are sloppy, strict where a guess would be needed.
 //!
-//! Duplicate keys: the last wins. Lone surrogates and bytes that are not UTF-8 become U+FFFD; `NaN` and `Infinity`, which
-//! Python writes, become null. Depth is bounded by serde_json. Anything else that is not JSON is None.
+//! Duplicate keys: the last wins. Lone surrogates and bytes that are not UTF-8 become U+FFFD, but for those that the next event
+//! of a stream may complete ([`parse_marked`]); `NaN` and `Infinity`, which Python writes, become null. Depth is bounded by
+//! serde_json. Anything else that is not JSON is None.
 
+use super::halves;
 use crate::limits::cut;
 use crate::record::INTEGER_MAX;
 use serde_json::Value;
 use std::borrow::Cow;
+
+/// Members that say what is asked.
+const ASKED: [&str; 10] = [
+    "images", "input", "inputs", "messages", "model", "prompt", "query", "suffix", "system", "tools",
+];
+
+/// Whether a request says what it asks under another spelling of a name. Servers in Go take that for the name, and where both are
+/// there, for the later one: what is read here may not be what was answered.
+pub fn has_other_case(value: &Value) -> bool {
+    let mut names = value.as_object().into_iter().flat_map(|members| members.keys());
+    names.any(|name| !ASKED.contains(&name.as_str()) && ASKED.contains(&folded(name).as_str()))
+}
+
+/// A name without case, as `encoding/json` folds it: the long s and the sign for kelvin are letters there.
+fn folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
+}
 
 /// The value of `bytes`, if they are JSON.
 pub fn parse(bytes: &[u8]) -> Option<Value> {
@@ -15,14 +34,31 @@ pub fn parse(bytes: &[u8]) -> Option<Value> {
         Err(error) if error.is_eof() => None,
         Err(_) => {
             let text = String::from_utf8_lossy(bytes);
-            serde_json::from_str(&mended(&text)).ok()
+            serde_json::from_str(&mended(&text, |_| char::REPLACEMENT_CHARACTER)).ok()
         }
     }
 }
 
-/// Replaces what is no JSON and yet is written: escapes `\ud800`..`\udfff` that are no pair, and words for numbers that
-/// JSON does not have.
-fn mended(text: &str) -> Cow<'_, str> {
+/// The same of one event of a stream: surrogates that are lone in it are marked in members that are pieces of text, and whether
+/// there are any is said.
+pub fn parse_marked(bytes: &[u8]) -> Option<(Value, bool)> {
+    let value = match serde_json::from_slice(bytes) {
+        Ok(value) => return Some((value, false)),
+        Err(_) => parse(bytes)?,
+    };
+    let text = String::from_utf8_lossy(bytes);
+    if halves::clashes(&value) {
+        return Some((value, false));
+    }
+    let mut marked = serde_json::from_str(&mended(&text, halves::mark)).ok()?;
+    halves::settle(&mut marked);
+    let any = marked != value;
+    Some((marked, any))
+}
+
+/// Replaces what is no JSON and yet is written: escapes `\ud800`..`\udfff` that are no pair, by what `lone` says, and words for
+/// numbers that JSON does not have.
+fn mended(text: &str, lone: fn(u32) -> char) -> Cow<'_, str> {
     if !["\\ud", "\\uD", "NaN", "Infinity"]
         .iter()
         .any(|mark| text.contains(mark))
@@ -34,6 +70,11 @@ fn mended(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
+        if let Some(unit) = lone_half(from).filter(|_| in_string) {
+            out.push(lone(unit));
+            rest = from.get(6..).unwrap_or_default();
+            continue;
+        }
         let (kept, len) = if from.starts_with('"') {
             in_string = !in_string;
             ("\"", 1)
@@ -59,17 +100,24 @@ fn word(text: &str) -> (&str, usize) {
     first_char(text)
 }
 
-/// The same inside a string.
+/// The same inside a string, where no lone half is.
 fn escape(text: &str) -> (&str, usize) {
-    match (unit(text), text.get(6..).and_then(unit)) {
-        (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (text.get(..12).unwrap_or_default(), 12),
-        (Some(0xd800..=0xdfff), _) => ("\\ufffd", 6),
+    match unit(text) {
+        Some(0xd800..=0xdfff) => (text.get(..12).unwrap_or_default(), 12),
         _ if text.starts_with('\\') => {
             let len = 1 + text.chars().nth(1).map_or(0, char::len_utf8);
             (text.get(..len).unwrap_or_default(), len)
         }
         _ => first_char(text),
     }
+}
+
+/// The escape at the start of `text`, if it is a surrogate that is no pair with the one behind it.
+fn lone_half(text: &str) -> Option<u32> {
+    let half = unit(text).filter(|unit| (0xd800..=0xdfff).contains(unit))?;
+    let second = text.get(6..).and_then(unit);
+    let pair = half < 0xdc00 && matches!(second, Some(0xdc00..=0xdfff));
+    (!pair).then_some(half)
 }
 
 fn first_char(text: &str) -> (&str, usize) {
@@ -126,6 +174,29 @@ pub fn number(value: &Value, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// They do to a parser that was built with `raw_value` or `arbitrary_precision`: whoever writes them hides all behind them.
+    #[test]
+    fn no_name_means_anything_to_the_parser() {
+        for name in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            let value = parse(format!(r#"{{"{name}":"1","a":"x"}}"#).as_bytes()).unwrap();
+            assert_eq!((text(&value, name), text(&value, "a")), (Some("1"), Some("x")));
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_what_is_asked_are_known() {
+        for (body, other) in [
+            (r#"{"model":"m","messages":[]}"#, false),
+            (r#"{"messages":[],"Messages":[]}"#, true),
+            ("{\"me\u{17f}\u{17f}ages\":[]}", true),
+            (r#"{"PROMPT":"x"}"#, true),
+            (r#"{"Options":{}}"#, false),
+            ("[1]", false),
+        ] {
+            assert_eq!(has_other_case(&parse(body.as_bytes()).unwrap()), other, "{body}");
+        }
+    }
 
     #[test]
     fn lone_surrogates_do_not_cost_the_rest() {

@@ -1,16 +1,16 @@
 //! KServe's open inference protocol, version 2, over gRPC: `ModelInfer` and `ModelStreamInfer`.
 //!
-//! In: protobuf messages of both sides, and trailers. Out: one [`Call`] for the exchange; prompts and texts are elements of BYTES
-//! tensors, other tensors are only counted. Never: a tensor of numbers in memory beyond its message.
+//! In: protobuf messages of both sides. Out: their part of a [`Call`]; prompts and texts are elements of BYTES tensors, other
+//! tensors are only counted. Never: a tensor of numbers in memory beyond its message.
 //!
 //! Source: KServe `grpc_predict_v2.proto`, Triton `grpc_service.proto`.
 
 use super::answer::Answer;
+use super::grpc::call::Service;
 use super::kserve::elements;
-use super::{Decoder, End, Message, Side, grpc, headers, protobuf, request};
+use super::protobuf;
 use crate::call::{Call, CallError, Results};
-use crate::http::{Headers, RequestHead, ResponseHead};
-use crate::limits::{self, cut};
+use crate::limits::cut;
 use serde_json::{Map, Value};
 
 /// Field numbers of `ModelInferRequest` and `ModelInferResponse`.
@@ -32,76 +32,32 @@ const INFER_RESPONSE: u64 = 2;
 
 #[derive(Debug)]
 pub struct KServeGrpc {
-    call: Call,
-    answer: Answer,
     /// `ModelStreamInfer`: answers have a wrapper.
-    stream: bool,
-    status: Option<u16>,
-    trailers: bool,
-    lost: bool,
-    asked: u64,
-    prompts: Vec<Value>,
-    prompt_bytes: usize,
+    pub stream: bool,
 }
 
-impl KServeGrpc {
-    pub fn decoder(api: &'static str, operation: &'static str, head: &RequestHead) -> Box<dyn Decoder> {
-        let stream = head.path().ends_with("StreamInfer");
-        let mut call = Call {
-            api,
-            operation,
-            stream: Some(stream),
-            ..Call::default()
-        };
-        headers::request(&mut call, head);
-        Box::new(Self {
-            call,
-            answer: Answer::default(),
-            stream,
-            status: None,
-            trailers: false,
-            lost: false,
-            asked: 0,
-            prompts: Vec::new(),
-            prompt_bytes: 0,
-        })
-    }
-
-    fn asked(&mut self, data: &[u8]) {
-        self.asked += 1;
-        let call = &mut self.call;
-        call.model_requested = protobuf::text(data, MODEL_NAME)
+impl Service for KServeGrpc {
+    fn asked(&mut self, call: &mut Call, message: &[u8]) -> Option<Value> {
+        call.model_requested = protobuf::text(message, MODEL_NAME)
             .map(|name| cut(&name))
             .or(call.model_requested.take());
-        if let Some(version) = protobuf::text(data, MODEL_VERSION) {
+        if let Some(version) = protobuf::text(message, MODEL_VERSION) {
             call.params
                 .insert("model_version".into(), Value::from(cut(&version)));
         }
-        let inputs = protobuf::all(data, TENSORS).count() as u64;
+        let inputs = protobuf::all(message, TENSORS).count() as u64;
         call.inputs = Some(call.inputs.unwrap_or(0).saturating_add(inputs));
-        let texts = texts(data, RAW_INPUTS);
-        self.prompt_bytes = self.prompt_bytes.saturating_add(data.len());
-        if !texts.is_empty() && self.prompt_bytes <= limits::BODY_BYTES {
-            let members = texts.into_iter().map(|(name, texts)| (name, Value::from(texts)));
-            self.prompts.push(Value::Object(members.collect::<Map<_, _>>()));
-        }
-        // One request stands for itself; of a stream of them, all do.
-        let whole = !self.lost && self.prompt_bytes <= limits::BODY_BYTES;
-        self.call.prompt_canonical = match self.prompts.as_slice() {
-            [one] if whole && self.asked == 1 => request::canonical(one),
-            [_, ..] if whole => request::canonical(&Value::Array(self.prompts.clone())),
-            _ => None,
-        };
-        if self.prompt_bytes > limits::BODY_BYTES {
-            self.call.note("request_over_cap");
-        }
+        let texts = texts(message, RAW_INPUTS);
+        let members = texts.into_iter().map(|(name, texts)| (name, Value::from(texts)));
+        let prompt: Map<_, _> = members.collect();
+        (!prompt.is_empty()).then_some(Value::Object(prompt))
     }
 
-    fn answered(&mut self, data: &[u8], time_ns: u64) {
+    fn answered(&mut self, call: &mut Call, answer: &mut Answer, data: &[u8]) -> bool {
         let message = match self.stream {
             true => {
                 if let Some(message) = protobuf::text(data, ERROR_MESSAGE) {
-                    self.call.error.get_or_insert(CallError {
+                    call.error.get_or_insert(CallError {
                         kind: "error".into(),
                         message: Some(cut(&message)),
                     });
@@ -110,17 +66,7 @@ impl KServeGrpc {
             }
             false => data,
         };
-        let call = &mut self.call;
-        call.model_served = protobuf::text(message, MODEL_NAME)
-            .map(|name| cut(&name))
-            .or(call.model_served.take());
-        call.response_id = protobuf::text(message, ID)
-            .map(|id| cut(&id))
-            .or(call.response_id.take());
-        if let Some(version) = protobuf::text(message, MODEL_VERSION) {
-            call.effective_params
-                .insert("model_version".into(), Value::from(cut(&version)));
-        }
+        identity(call, message);
         let outputs = protobuf::all(message, TENSORS).count() as u64;
         let before = call.results.map_or(0, |results| results.count);
         call.results = Some(Results {
@@ -130,23 +76,21 @@ impl KServeGrpc {
         let mut spoke = false;
         for text in texts(message, RAW_OUTPUTS).iter().flat_map(|(_, texts)| texts) {
             spoke |= match self.stream {
-                true => self.answer.cumulative_text(0, text),
-                false => self.answer.text(0, text),
+                true => answer.cumulative_text(0, text),
+                false => answer.text(0, text),
             };
         }
-        if spoke && self.stream {
-            self.answer.spoke_at(time_ns);
-        }
+        spoke
     }
+}
 
-    fn error(&self, end: End) -> Option<CallError> {
-        let kind = match (self.status, end) {
-            (Some(status @ 400..), _) => format!("http_{status}"),
-            (_, End::Aborted) => "client_abort".to_owned(),
-            (_, End::Complete) if !self.trailers => "grpc_no_status".to_owned(),
-            _ => return None,
-        };
-        Some(CallError { kind, message: None })
+fn identity(call: &mut Call, message: &[u8]) {
+    let word = |number: u64| protobuf::text(message, number).map(|text| cut(&text));
+    call.model_served = word(MODEL_NAME).or(call.model_served.take());
+    call.response_id = word(ID).or(call.response_id.take());
+    if let Some(version) = word(MODEL_VERSION) {
+        call.effective_params
+            .insert("model_version".into(), Value::from(version));
     }
 }
 
@@ -174,72 +118,13 @@ fn texts(message: &[u8], raw: u64) -> Vec<(String, Vec<String>)> {
     tensors.collect()
 }
 
-impl Decoder for KServeGrpc {
-    fn request_body(&mut self, _data: &[u8]) {}
-
-    fn request_end(&mut self, _complete: bool) {}
-
-    fn response(&mut self, head: &ResponseHead) {
-        self.status = Some(head.status);
-        headers::response(&mut self.call, head);
-    }
-
-    fn response_body(&mut self, _data: &[u8], _time_ns: u64) {}
-
-    fn message(&mut self, message: Message<'_>) {
-        match message.from {
-            Side::Client => self.asked(message.data),
-            Side::Server => self.answered(message.data, message.time_ns),
-        }
-    }
-
-    fn message_lost(&mut self, from: Side) {
-        self.lost = true;
-        self.call.note("messages_lost");
-        if from == Side::Client {
-            self.call.prompt_canonical = None;
-        }
-    }
-
-    fn trailers(&mut self, trailers: &Headers) {
-        self.trailers |= trailers.first("grpc-status").is_some();
-        self.call.error = self.call.error.take().or_else(|| grpc::error(trailers));
-    }
-
-    fn prompt(&self) -> Option<&[u8]> {
-        self.call.prompt_canonical.as_deref()
-    }
-
-    fn finish(mut self: Box<Self>, end: End) -> Call {
-        let error = self.error(end);
-        self.call.error = self.call.error.take().or(error);
-        let whole = end == End::Complete && self.call.error.is_none() && !self.lost;
-        let Self { mut call, answer, .. } = *self;
-        answer.finish(&mut call, whole);
-        call
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::http::HttpVersion;
+    use super::super::grpc::call::tests::{begin, field, say, trailers};
+    use super::super::{Decoder, End, Side};
 
     fn decoder(method: &str) -> Box<dyn Decoder> {
-        let head = RequestHead {
-            method: "POST".into(),
-            target: format!("/inference.GRPCInferenceService/{method}"),
-            version: HttpVersion::Http2,
-            headers: Headers::default(),
-        };
-        KServeGrpc::decoder("kserve_grpc", "text_completion", &head)
-    }
-
-    /// A field of bytes.
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
-        out.extend_from_slice(bytes);
-        out
+        begin(&format!("/inference.GRPCInferenceService/{method}"))
     }
 
     fn tensor(name: &str, datatype: &str, contents: &[u8]) -> Vec<u8> {
@@ -254,19 +139,6 @@ mod tests {
         )
     }
 
-    fn message(from: Side, data: &[u8], time_ns: u64) -> Message<'_> {
-        Message {
-            from,
-            binary: true,
-            data,
-            time_ns,
-        }
-    }
-
-    fn ok(decoder: &mut Box<dyn Decoder>) {
-        decoder.trailers(&Headers(vec![("grpc-status".into(), "0".into())]));
-    }
-
     #[test]
     fn raw_tensors_of_texts_are_read_and_others_counted() {
         let mut decoder = decoder("ModelInfer");
@@ -279,7 +151,7 @@ mod tests {
             field(7, b"\x02\0\0\0hi"),
         ]
         .concat();
-        decoder.message(message(Side::Client, &asked, 1));
+        say(&mut decoder, Side::Client, &asked, 1);
         assert_eq!(decoder.prompt(), Some(&br#"{"prompt":["hi"]}"#[..]));
         let contents = field(5, &field(8, b"hello"));
         let answered = [
@@ -288,8 +160,8 @@ mod tests {
             tensor("out", "BYTES", &contents),
         ]
         .concat();
-        decoder.message(message(Side::Server, &answered, 5));
-        ok(&mut decoder);
+        say(&mut decoder, Side::Server, &answered, 5);
+        trailers(&mut decoder, "0");
         let call = decoder.finish(End::Complete);
         assert_eq!(call.completion_canonical.as_deref(), Some(&b"hello"[..]));
         assert_eq!(
@@ -307,10 +179,10 @@ mod tests {
         let mut decoder = decoder("ModelStreamInfer");
         for (time_ns, text) in [(5, "he"), (9, "llo")] {
             let piece = tensor("out", "BYTES", &field(5, &field(8, text.as_bytes())));
-            decoder.message(message(Side::Server, &field(2, &piece), time_ns));
+            say(&mut decoder, Side::Server, &field(2, &piece), time_ns);
         }
-        decoder.message(message(Side::Server, &field(1, b"out of memory"), 12));
-        ok(&mut decoder);
+        say(&mut decoder, Side::Server, &field(1, b"out of memory"), 12);
+        trailers(&mut decoder, "0");
         let call = decoder.finish(End::Complete);
         assert_eq!(
             (call.first_token_ns, call.chunks, call.choices[0].text.as_str()),
@@ -325,19 +197,11 @@ mod tests {
         let mut decoder = decoder("ModelInfer");
         decoder.message_lost(Side::Client);
         let asked = [tensor("prompt", "BYTES", &field(5, &field(8, b"hi")))].concat();
-        decoder.message(message(Side::Client, &asked, 1));
+        say(&mut decoder, Side::Client, &asked, 1);
         let answered = tensor("out", "BYTES", &field(5, &field(8, b"x")));
-        decoder.message(message(Side::Server, &answered, 2));
-        ok(&mut decoder);
+        say(&mut decoder, Side::Server, &answered, 2);
+        trailers(&mut decoder, "0");
         let call = decoder.finish(End::Complete);
         assert_eq!((call.prompt_canonical, call.completion_canonical), (None, None));
-    }
-
-    #[test]
-    fn bytes_that_are_no_message_do_no_harm() {
-        let mut decoder = decoder("ModelStreamInfer");
-        decoder.message(message(Side::Client, b"\xff\xff\xff", 1));
-        decoder.message(message(Side::Server, b"\x12\xff\x01x", 2));
-        assert_eq!(decoder.finish(End::Aborted).error.unwrap().kind, "client_abort");
     }
 }

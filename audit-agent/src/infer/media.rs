@@ -33,6 +33,10 @@ impl Family for Media {
         Some(b"[DONE]")
     }
 
+    fn takes_forms(&self) -> bool {
+        true
+    }
+
     fn request(&mut self, call: &mut Call, body: &Value) {
         request::common(call, body);
         let prompt = if self.operation == "speech" {

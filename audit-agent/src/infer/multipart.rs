@@ -168,6 +168,18 @@ impl Form {
         }
     }
 
+    pub fn held(&self) -> usize {
+        self.held.len() + self.taken
+    }
+
+    /// Gives up what is under way; the form is not whole.
+    pub fn release(&mut self) {
+        (self.over, self.ended) = (true, true);
+        (self.held, self.value) = (Vec::new(), Vec::new());
+        self.fields.clear();
+        self.taken = 0;
+    }
+
     /// The fields as one JSON object; whether the form ended and nothing was over a cap.
     pub fn finish(self) -> (Value, Vec<Attachment>, bool) {
         (Value::Object(self.fields), self.files, self.ended && !self.over)

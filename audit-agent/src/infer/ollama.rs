@@ -110,7 +110,7 @@ fn load(body: &Value, prompt: &str) -> Option<&'static str> {
         _ => false,
     };
     let images = json::list(body, "images").next().is_some();
-    (empty && !images).then_some(if zero { "unload" } else { "load" })
+    (empty && !images && !json::has_other_case(body)).then_some(if zero { "unload" } else { "load" })
 }
 
 fn said<'a>(event: &'a Value, message: &'a Value) -> &'a str {

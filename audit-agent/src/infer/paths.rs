@@ -104,6 +104,7 @@ const POST: &[(&str, Route)] = &[
     ("/images/variations", Route::Media("image_edit")),
     ("/apply-template", Route::Tokens("apply_template")),
     ("/detokenize", Route::Tokens("detokenize")),
+    ("/decode", Route::Tokens("detokenize")),
     ("/tokenize", Route::Tokens("tokenize")),
     ("/chat_tokenize", Route::Tokens("tokenize")),
     ("/mcp", Route::Mcp),

@@ -99,6 +99,50 @@ pub fn text(message: &[u8], number: u64) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// The last number with this field, as protobuf has it. One that is zero is most often left out.
+pub fn number(message: &[u8], number: u64) -> Option<u64> {
+    let numbers = Fields::new(message).filter_map(|(found, value)| match value {
+        Value::Number(value) if found == number => Some(value),
+        _ => None,
+    });
+    numbers.last()
+}
+
+/// A `float` among them.
+pub fn float(message: &[u8], field: u64) -> Option<f32> {
+    let bits = u32::try_from(number(message, field)?).ok()?;
+    Some(f32::from_bits(bits)).filter(|float| float.is_finite())
+}
+
+/// The values of a field that is a list of `float`, packed or not.
+pub fn floats(message: &[u8], number: u64) -> impl Iterator<Item = f32> {
+    let bits = Fields::new(message).flat_map(move |(found, value)| {
+        let (one, packed) = match value {
+            Value::Number(bits) if found == number => (u32::try_from(bits).ok(), &[][..]),
+            Value::Bytes(packed) if found == number => (None, packed),
+            _ => (None, &[][..]),
+        };
+        let (packed, _) = packed.as_chunks::<4>();
+        one.into_iter()
+            .chain(packed.iter().map(|bytes| u32::from_le_bytes(*bytes)))
+    });
+    bits.map(f32::from_bits)
+}
+
+/// The values of a field that is a list of numbers of variable length, packed or not.
+pub fn varints(message: &[u8], number: u64) -> impl Iterator<Item = u64> {
+    Fields::new(message).flat_map(move |(found, value)| {
+        let (one, packed) = match value {
+            Value::Number(one) if found == number => (Some(one), &[][..]),
+            Value::Bytes(packed) if found == number => (None, packed),
+            _ => (None, &[][..]),
+        };
+        let mut packed = Fields::new(packed);
+        let rest = std::iter::from_fn(move || packed.varint());
+        one.into_iter().chain(rest)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,10 +168,23 @@ mod tests {
         assert_eq!((fields.next(), fields.broken), (None, true));
     }
 
+    #[test]
+    fn lists_are_the_same_packed_or_not() {
+        let packed = b"\x0a\x03\x01\x96\x01\x12\x08\0\0\x80\x3f\0\0\0\x40";
+        let single = b"\x08\x01\x08\x96\x01\x15\0\0\x80\x3f\x15\0\0\0\x40";
+        for message in [&packed[..], single] {
+            assert_eq!(varints(message, 1).collect::<Vec<_>>(), [1, 150]);
+            assert_eq!(floats(message, 2).collect::<Vec<_>>(), [1.0, 2.0]);
+        }
+        assert_eq!((number(single, 1), float(single, 2)), (Some(150), Some(2.0)));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_do_harm(bytes in any::<Vec<u8>>()) {
             prop_assert!(Fields::new(&bytes).count() <= bytes.len());
+            prop_assert!(floats(&bytes, 1).count() <= bytes.len());
+            prop_assert!(varints(&bytes, 1).count() <= bytes.len());
         }
     }
 }

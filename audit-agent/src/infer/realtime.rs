@@ -8,7 +8,7 @@
 use super::answer::Answer;
 use super::{Decoder, End, Ended, Message, Side, headers, json, openai_chat, parts, request, responses};
 use crate::call::{Call, CallError};
-use crate::http::{RequestHead, ResponseHead};
+use crate::http::{RequestHead, ResponseHead, target};
 use crate::limits::{self, cut};
 use serde_json::Value;
 
@@ -48,9 +48,8 @@ impl Realtime {
             ..Call::default()
         };
         headers::request(&mut session, head);
-        let query = head.target.split_once('?').map_or("", |(_, query)| query);
-        let model = query.split('&').find_map(|pair| pair.strip_prefix("model="));
-        session.model_requested = model.map(cut);
+        let model = target::query(&head.target, &["model"]);
+        session.model_requested = model.as_deref().map(cut);
         Box::new(Self {
             session,
             items: Vec::new(),
@@ -224,10 +223,16 @@ impl Decoder for Realtime {
     fn response_body(&mut self, _data: &[u8], _time_ns: u64) {}
 
     fn message(&mut self, message: Message<'_>) {
-        let Some(event) = json::parse(message.data).filter(|event| !message.binary && event.is_object())
-        else {
+        let parsed = match message.from {
+            Side::Client => json::parse(message.data).map(|event| (event, false)),
+            Side::Server => json::parse_marked(message.data),
+        };
+        let Some((event, marked)) = parsed.filter(|(event, _)| !message.binary && event.is_object()) else {
             return self.session.note("message_not_json");
         };
+        if let Some(open) = &mut self.open {
+            open.answer.marked(marked);
+        }
         match message.from {
             Side::Client => self.client(&event, message.data.len(), message.time_ns),
             Side::Server => self.server(&event, message.time_ns),
@@ -277,175 +282,4 @@ impl Decoder for Realtime {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::{Headers, HttpVersion};
-    use serde_json::json;
-
-    fn session() -> Box<dyn Decoder> {
-        Realtime::decoder(&RequestHead {
-            method: "GET".into(),
-            target: "/v1/realtime?model=gpt-realtime".into(),
-            version: HttpVersion::Http11,
-            headers: Headers::default(),
-        })
-    }
-
-    fn say(decoder: &mut Box<dyn Decoder>, from: Side, time_ns: u64, event: &Value) {
-        let text = event.to_string();
-        decoder.message(Message {
-            from,
-            binary: false,
-            data: text.as_bytes(),
-            time_ns,
-        });
-    }
-
-    fn ask(decoder: &mut Box<dyn Decoder>, time_ns: u64, text: &str) {
-        let item =
-            json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
-        say(
-            decoder,
-            Side::Client,
-            time_ns,
-            &json!({"type": "conversation.item.create", "item": item}),
-        );
-        say(
-            decoder,
-            Side::Client,
-            time_ns + 1,
-            &json!({"type": "response.create"}),
-        );
-        say(
-            decoder,
-            Side::Server,
-            time_ns + 2,
-            &json!({"type": "response.created", "response": {"id": "resp_1"}}),
-        );
-    }
-
-    fn answer(decoder: &mut Box<dyn Decoder>, time_ns: u64, text: &str) {
-        let delta = json!({"type": "response.output_audio_transcript.delta", "delta": text});
-        say(decoder, Side::Server, time_ns, &delta);
-        let content = json!([{"type": "output_audio", "transcript": text}]);
-        let response = json!({"id": "resp_1", "object": "realtime.response", "status": "completed",
-            "output": [{"type": "message", "role": "assistant", "content": content}],
-            "usage": {"total_tokens": 9, "input_tokens": 7, "output_tokens": 2, "input_token_details": {"cached_tokens": 3}}});
-        say(
-            decoder,
-            Side::Server,
-            time_ns + 1,
-            &json!({"type": "response.done", "response": response}),
-        );
-    }
-
-    #[test]
-    fn each_response_of_a_session_is_a_call() {
-        let mut decoder = session();
-        say(
-            &mut decoder,
-            Side::Server,
-            1,
-            &json!({"type": "session.created", "session": {"model": "gpt-realtime-1"}}),
-        );
-        let session = json!({"instructions": "be brief", "tools": [{"type": "function", "name": "f"}]});
-        say(
-            &mut decoder,
-            Side::Client,
-            2,
-            &json!({"type": "session.update", "session": session}),
-        );
-        for (time_ns, text) in [(10, "one"), (20, "two")] {
-            ask(&mut decoder, time_ns, text);
-            answer(&mut decoder, time_ns + 5, text);
-            let ended = decoder.calls();
-            let [ended] = ended.as_slice() else {
-                panic!("{ended:?}")
-            };
-            let call = &ended.call;
-            assert_eq!(call.completion_canonical.as_deref(), Some(text.as_bytes()));
-            assert_eq!(
-                (call.input_tokens, call.output_tokens, call.cached_tokens),
-                (Some(7), Some(2), Some(3))
-            );
-            assert_eq!(
-                (ended.asked_ns, call.first_token_ns),
-                (time_ns + 1, Some(time_ns + 5))
-            );
-            assert_eq!(
-                (call.tools_offered, call.model_served.as_deref()),
-                (1, Some("gpt-realtime-1"))
-            );
-            assert!(String::from_utf8_lossy(call.prompt_canonical.as_deref().unwrap()).contains(text));
-        }
-        assert!(!decoder.has_call());
-    }
-
-    #[test]
-    fn a_session_that_ends_inside_a_response_has_a_call_left() {
-        let mut decoder = session();
-        ask(&mut decoder, 1, "hi");
-        say(
-            &mut decoder,
-            Side::Server,
-            5,
-            &json!({"type": "response.output_text.delta", "delta": "he"}),
-        );
-        assert!(decoder.has_call());
-        let call = decoder.finish(End::Aborted);
-        assert_eq!(
-            (call.choices[0].text.as_str(), call.error.unwrap().kind.as_str()),
-            ("he", "client_abort")
-        );
-        assert_eq!(call.completion_canonical, None);
-    }
-
-    #[test]
-    fn a_lost_message_leaves_no_hash() {
-        let mut decoder = session();
-        ask(&mut decoder, 1, "hi");
-        decoder.message_lost(Side::Server);
-        answer(&mut decoder, 5, "hello");
-        let ended = decoder.calls();
-        assert_eq!(
-            (ended[0].end, &ended[0].call.completion_canonical),
-            (End::Partial, &None)
-        );
-    }
-
-    #[test]
-    fn a_response_that_failed_says_why() {
-        let mut decoder = session();
-        ask(&mut decoder, 1, "hi");
-        let details =
-            json!({"type": "failed", "error": {"type": "server_error", "code": "x", "message": "it broke"}});
-        let response = json!({"status": "failed", "status_details": details, "output": []});
-        say(
-            &mut decoder,
-            Side::Server,
-            9,
-            &json!({"type": "response.done", "response": response}),
-        );
-        let ended = decoder.calls();
-        assert_eq!(
-            ended[0].call.error.as_ref().unwrap().message.as_deref(),
-            Some("it broke")
-        );
-    }
-
-    #[test]
-    fn a_session_in_which_nothing_was_asked_is_a_record_of_its_own() {
-        let mut decoder = session();
-        decoder.message(Message {
-            from: Side::Client,
-            binary: false,
-            data: b"nope",
-            time_ns: 1,
-        });
-        let call = decoder.finish(End::Complete);
-        assert_eq!(
-            (call.operation, call.notes.as_slice()),
-            ("session", &["message_not_json"][..])
-        );
-    }
-}
+mod tests;

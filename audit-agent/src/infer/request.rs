@@ -3,6 +3,7 @@
 use super::{json, parts};
 use crate::call::Call;
 use crate::limits::cut;
+use crate::record::INTEGER_MAX;
 use serde_json::Value;
 
 /// Parameters that go into records as they were sent. A list, since other members may hold prompts or secrets.
@@ -108,6 +109,9 @@ const PARAMS: &[&str] = &[
     "watermark",
 ];
 
+/// Bytes that most prompts need in canonical form.
+const PROMPT_BYTES: usize = 1024;
+
 /// Longest parameter that is copied, as JSON.
 const PARAM_BYTES: usize = 256;
 
@@ -148,7 +152,27 @@ pub fn common(call: &mut Call, body: &Value) {
 
 /// The RFC 8785 form of a prompt.
 pub fn canonical(prompt: &Value) -> Option<Vec<u8>> {
-    serde_json_canonicalizer::to_vec(prompt).ok()
+    if !is_plain(prompt) {
+        return serde_json_canonicalizer::to_vec(prompt).ok();
+    }
+    let mut bytes = Vec::with_capacity(PROMPT_BYTES);
+    serde_json::to_writer(&mut bytes, prompt).ok()?;
+    Some(bytes)
+}
+
+/// Whether the plain encoder writes the canonical form, in a fraction of the time: whole numbers that are exact, names whose bytes
+/// are in the same order as their UTF-16 code units.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number
+            .as_i64()
+            .is_some_and(|number| number.unsigned_abs() <= INTEGER_MAX),
+        Value::Array(values) => values.iter().all(is_plain),
+        Value::Object(members) => members
+            .iter()
+            .all(|(name, value)| name.is_ascii() && is_plain(value)),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 /// The canonical form of several members that make up a prompt together, those that are there.
@@ -208,9 +232,36 @@ fn end_user(body: &Value) -> Option<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_list_of_parameters_can_be_searched() {
         assert!(PARAMS.is_sorted());
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<String>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-9i64..9).prop_map(|step| Value::from(step.signum() * (1 << 53) + step)),
+            any::<f64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn prompts_are_in_the_form_of_rfc_8785(value in value()) {
+            prop_assert_eq!(canonical(&value), serde_json_canonicalizer::to_vec(&value).ok());
+        }
     }
 }

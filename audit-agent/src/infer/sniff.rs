@@ -80,7 +80,10 @@ impl Sniffer {
 
 impl Decoder for Sniffer {
     fn request_body(&mut self, data: &[u8]) {
-        let room = limits::SNIFF_BYTES.saturating_sub(self.body.len());
+        let room = match self.over_cap {
+            true => 0,
+            false => limits::SNIFF_BYTES.saturating_sub(self.body.len()),
+        };
         self.over_cap |= data.len() > room;
         self.body.extend(data.iter().take(room));
     }
@@ -110,6 +113,18 @@ impl Decoder for Sniffer {
 
     fn prompt(&self) -> Option<&[u8]> {
         self.found.as_ref()?.prompt()
+    }
+
+    fn held(&self) -> usize {
+        self.body.len() + self.found.as_ref().map_or(0, |found| found.held())
+    }
+
+    fn release(&mut self) {
+        self.over_cap |= !self.body.is_empty();
+        self.body = Vec::new();
+        if let Some(found) = &mut self.found {
+            found.release();
+        }
     }
 
     fn has_call(&self) -> bool {

@@ -12,8 +12,10 @@ pub enum Keep {
     /// Its text: nothing is left out before the cap of a body.
     #[default]
     Text,
-    /// Its members and how many there are: embeddings, images.
+    /// Its members and how many there are: images, rankings.
     Shape,
+    /// How many elements there are and how long the longest is: embeddings. All but the first are left out at once.
+    Count,
 }
 
 /// What a squeezed text does not say itself.
@@ -83,6 +85,14 @@ impl Squeeze {
                     continue;
                 }
             }
+            if self.is_inside_dropped() {
+                let plain = data.iter().position(|byte| b",]}\"[{".contains(byte));
+                let (_, tail) = data.split_at(plain.unwrap_or(data.len()));
+                if tail.len() < data.len() {
+                    data = tail;
+                    continue;
+                }
+            }
             match (self.in_string, self.escaped) {
                 (true, true) => {
                     self.escaped = false;
@@ -114,8 +124,17 @@ impl Squeeze {
         match self.keep {
             Keep::Text if self.tight() => limits::JSON_SHAPE_STRING_BYTES,
             Keep::Text => limits::BODY_BYTES,
-            Keep::Shape => limits::JSON_SHAPE_STRING_BYTES,
+            Keep::Shape | Keep::Count => limits::JSON_SHAPE_STRING_BYTES,
         }
+    }
+
+    /// Whether the next byte, unless it is a mark of the structure, says nothing.
+    fn is_inside_dropped(&self) -> bool {
+        let expects = self
+            .stack
+            .last()
+            .is_some_and(|frame| frame.array && frame.expects);
+        self.dropping.is_some() && !self.in_string && !expects
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -222,8 +241,12 @@ impl Squeeze {
         if self.dropping.is_some() {
             return;
         }
-        let numbers = scalar && self.keep == Keep::Shape;
-        if frame.index >= limits::JSON_SHAPE_ELEMENTS && (tight || numbers) {
+        let counted = match self.keep {
+            Keep::Text => false,
+            Keep::Shape => scalar,
+            Keep::Count => true,
+        };
+        if frame.index >= limits::JSON_SHAPE_ELEMENTS && (tight || counted) {
             self.dropping = Some(depth);
             self.shape.lossy |= self.keep == Keep::Text;
             let last = self.shape.dropped.len() - 1;
@@ -255,9 +278,10 @@ impl Store {
     }
 
     pub fn push(&mut self, data: &[u8]) {
+        let whole_limit = self.whole_limit();
         match &mut self.squeeze {
             Some(squeeze) => squeeze.push(data),
-            None if self.whole.len() + data.len() <= limits::JSON_WHOLE_BYTES => {
+            None if self.whole.len() + data.len() <= whole_limit => {
                 self.whole.extend_from_slice(data);
             }
             None => {
@@ -266,6 +290,29 @@ impl Store {
                 squeeze.push(data);
                 self.squeeze = Some(Box::new(squeeze));
             }
+        }
+    }
+
+    fn whole_limit(&self) -> usize {
+        match self.keep {
+            Keep::Text | Keep::Shape => limits::JSON_WHOLE_BYTES,
+            Keep::Count => limits::JSON_COUNTED_BYTES,
+        }
+    }
+
+    pub fn held(&self) -> usize {
+        let squeezed = self.squeeze.as_ref().map_or(0, |squeeze| squeeze.out.len());
+        self.whole.len() + squeezed
+    }
+
+    /// Gives up the value under way; it is lossy.
+    pub fn release(&mut self) {
+        if self.held() > 0 {
+            self.whole = Vec::new();
+            self.squeeze = Some(Box::new(Squeeze {
+                over: true,
+                ..Squeeze::new(self.keep)
+            }));
         }
     }
 

@@ -50,6 +50,54 @@ fn stream(events: &[&str]) -> String {
 }
 
 #[test]
+fn a_call_is_one_however_its_path_is_written() {
+    for path in [
+        "/v1/chat/completion%73",
+        "/%76%31/chat/completions/",
+        "/v1/chat%2Fcompletions",
+    ] {
+        assert!(
+            matches!(classify(&head(path)), Classified::Inference(_)),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_call_is_one_whatever_its_fields_call_it() {
+    for kind in [
+        "application/grpc",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+    ] {
+        let mut head = head(CHAT);
+        head.headers = Headers(vec![("content-type".into(), kind.into())]);
+        let Classified::Inference(mut decoder) = classify(&head) else {
+            panic!("{kind} is no call")
+        };
+        decoder.request_body(br#"{"model":"m","messages":[{"role":"user","content":"go"}]}"#);
+        decoder.request_end(true);
+        assert!(decoder.prompt().is_some(), "{kind}");
+    }
+}
+
+#[test]
+fn what_another_spelling_asks_is_not_taken_for_nothing() {
+    let body = r#"{"model":"m","Messages":[{"role":"user","content":"go"}]}"#;
+    let call = decode(
+        "/api/chat",
+        body,
+        200,
+        JSON,
+        br#"{"done":true}"#,
+        99,
+        End::Complete,
+    );
+    assert!(call.admin.is_none(), "a call to a model, and no loading of it");
+    assert!(call.notes.contains(&"request_names_other_case"));
+}
+
+#[test]
 fn a_streamed_and_a_plain_answer_to_the_same_text_are_alike() {
     let plain = chat(
         JSON,

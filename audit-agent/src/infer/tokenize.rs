@@ -82,6 +82,13 @@ impl Family for Tokens {
             count,
             dimensions: None,
         });
+        if self.operation == "detokenize" {
+            // TEI: one text for each list of tokens.
+            let texts = json::elements(Some(event)).map(Value::as_str);
+            for (index, text) in texts.enumerate() {
+                answer.text(index as u64, text.unwrap_or_default());
+            }
+        }
         let text = ["content", "prompt", "text"]
             .iter()
             .find_map(|name| json::text(event, name));

@@ -13,12 +13,17 @@ use std::collections::BTreeMap;
 /// Longest part of an e-mail address on each side of its `@` (RFC 5321 section 4.5.3.1 has 64 and 255).
 const ADDRESS_PART: usize = 255;
 
+/// Shortest run of base64 that is taken for a picture or a sound: keys and signatures are shorter.
+const MEDIA: usize = 2048;
+
 /// What was masked.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     Card,
     Email,
     Iban,
+    /// A picture or a sound as base64.
+    Media,
     Phone,
     Secret,
 }
@@ -29,6 +34,7 @@ impl Kind {
             Self::Card => "card",
             Self::Email => "email",
             Self::Iban => "iban",
+            Self::Media => "media",
             Self::Phone => "phone",
             Self::Secret => "secret",
         }
@@ -83,17 +89,19 @@ pub fn value(value: Value, counts: &mut Counts) -> Value {
 /// Two names that are masked to the same are told apart by a number.
 fn object(members: Map<String, Value>, counts: &mut Counts) -> Map<String, Value> {
     let mut out = Map::new();
+    let mut same: BTreeMap<String, u64> = BTreeMap::new();
     for (name, member) in members {
         let masked = text(&name, counts);
-        let same = if masked == name {
-            0
-        } else {
-            out.keys().filter(|key| key.starts_with(&masked)).count()
+        let number = match masked == name {
+            true => 1,
+            false => *same
+                .entry(masked.clone())
+                .and_modify(|number| *number += 1)
+                .or_insert(1),
         };
-        let name = if same == 0 {
-            masked
-        } else {
-            format!("{masked}#{}", same + 1)
+        let name = match number {
+            1 => masked,
+            number => format!("{masked}#{number}"),
         };
         out.insert(name, value(member, counts));
     }
@@ -108,6 +116,9 @@ fn find(bytes: &[u8], at: usize) -> Option<(Kind, usize)> {
     if before.is_some_and(|byte| byte.is_ascii_alphanumeric()) || first.is_ascii_whitespace() {
         return None;
     }
+    if let Some(len) = media(rest, before) {
+        return Some((Kind::Media, len));
+    }
     let secret = || secrets::find(rest, bytes.get(..at).unwrap_or_default());
     secret()
         .map(|len| (Kind::Secret, len))
@@ -115,6 +126,23 @@ fn find(bytes: &[u8], at: usize) -> Option<(Kind, usize)> {
         .or_else(|| numbers::iban(rest).map(|len| (Kind::Iban, len)))
         .or_else(|| numbers::card(rest).map(|len| (Kind::Card, len)))
         .or_else(|| numbers::phone(rest, before).map(|len| (Kind::Phone, len)))
+}
+
+/// A long run of base64, with `/` as some writers of JSON escape it. Looked for once for each run.
+fn media(rest: &[u8], before: Option<u8>) -> Option<usize> {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+    if before.is_some_and(part) {
+        return None;
+    }
+    let mut len = 0;
+    while let Some(byte) = rest.get(len) {
+        len += match byte {
+            byte if part(*byte) => 1,
+            _ if rest.get(len..len + 2) == Some(b"\\/") => 2,
+            _ => break,
+        };
+    }
+    (len >= MEDIA).then_some(len)
 }
 
 fn run(bytes: &[u8], part: impl Fn(u8) -> bool) -> usize {

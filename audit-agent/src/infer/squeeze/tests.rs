@@ -86,7 +86,7 @@ fn json_text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_cutting_gives_the_same_text(text in json_text(), cut in 1usize..64) {
-        for keep in [Keep::Text, Keep::Shape] {
+        for keep in [Keep::Text, Keep::Shape, Keep::Count] {
             prop_assert_eq!(squeezed(keep, text.as_bytes(), cut), squeezed(keep, text.as_bytes(), text.len()));
         }
     }
@@ -94,11 +94,30 @@ proptest! {
     #[test]
     fn json_stays_json(text in json_text()) {
         prop_assert_eq!(value(&squeezed(Keep::Text, text.as_bytes(), 7).0), value(text.as_bytes()));
-        value(&squeezed(Keep::Shape, text.as_bytes(), 7).0);
+        for keep in [Keep::Shape, Keep::Count] {
+            value(&squeezed(keep, text.as_bytes(), 7).0);
+        }
+    }
+
+    #[test]
+    fn what_is_only_counted_is_measured_as_if_it_were_kept(text in json_text()) {
+        let [shape, count] = [Keep::Shape, Keep::Count].map(|keep| squeezed(keep, text.as_bytes(), 7).1);
+        prop_assert_eq!((shape.longest, shape.longest_string), (count.longest, count.longest_string));
+    }
+
+    #[test]
+    fn every_element_is_kept_or_counted(list in prop::collection::vec(json_text(), 0..64)) {
+        let text = format!("{{\"l\":[{}]}}", list.join(", "));
+        let (out, shape) = squeezed(Keep::Count, text.as_bytes(), 7);
+        let kept = value(&out)["l"].as_array().map_or(0, Vec::len);
+        prop_assert_eq!(kept, list.len().min(limits::JSON_SHAPE_ELEMENTS as usize));
+        prop_assert_eq!(kept as u64 + shape.dropped[2], list.len() as u64);
     }
 
     #[test]
     fn no_bytes_do_harm(bytes in any::<Vec<u8>>(), cut in 1usize..8) {
-        squeezed(Keep::Shape, &bytes, cut);
+        for keep in [Keep::Shape, Keep::Count] {
+            squeezed(keep, &bytes, cut);
+        }
     }
 }

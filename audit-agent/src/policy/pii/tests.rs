@@ -24,6 +24,26 @@ fn each_kind_is_masked_and_counted() {
 }
 
 #[test]
+fn pictures_and_sounds_are_masked_however_their_slashes_are_written() {
+    for line in ["iVBORw0KGgo/AAA+", r"iVBORw0KGgo\/AAA+"] {
+        let url = format!("data:image/png;base64,{}", line.repeat(200));
+        assert_eq!(masked(&url), "data:image/png;base64,[media]");
+        let picture = json!({"data": line.repeat(200), "text": "line\n".repeat(1000)});
+        let (mut counts, text) = (Counts::new(), "line\n".repeat(1000));
+        let expected = json!({"data": "[media]", "text": text});
+        assert_eq!(value(picture, &mut counts), expected);
+        assert_eq!(counts, Counts::from([("media", 1)]));
+    }
+}
+
+#[test]
+fn members_that_are_masked_alike_all_stay() {
+    let given = json!({"a@b.co": 1, "c@d.co": 2, "e@f.co": 3, "name": 4});
+    let expected = json!({"[email]": 1, "[email]#2": 2, "[email]#3": 3, "name": 4});
+    assert_eq!(value(given, &mut Counts::new()), expected);
+}
+
+#[test]
 fn forms_that_are_masked() {
     for (input, expected) in [
         ("a@b.co", "[email]"),
