@@ -3,6 +3,10 @@
 //! In: TOML text. Out: [`Config`], or an error that names the line and what would be right. Never: a member that is
 //! ignored.
 
+use crate::content::Mode;
+use crate::content::age::{AgeError, Recipient};
+use crate::content::retention::Limits;
+use crate::content::store::Settings;
 use crate::ledger::retention::{self, Keep};
 use crate::policy::filter::Filter;
 use crate::record::hash::{Algorithm, hex};
@@ -22,15 +26,24 @@ pub enum ConfigError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
+    #[error("[content] {0}")]
+    Content(String),
     #[error("ring_buffer_mib is {0}; it has to be a power of two from 1 to 1024")]
     RingBuffer(u32),
     #[error("max_connections is {0}; it has to be from 1 to 1048576")]
     Connections(u32),
+    #[error("nice is {0}; it has to be from -20 to 19")]
+    Nice(i32),
     #[error(
         "retention_days is {0}, and records have to stay for {days} days; set allow_short_retention = true when no law asks for that here",
         days = retention::DAYS
     )]
     Retention(u64),
+    #[error(
+        "retention_mib deletes records before {days} days when there are many; set allow_short_retention = true when no law asks for them",
+        days = retention::DAYS
+    )]
+    RetentionSize,
 }
 
 /// Where the bytes are seen.
@@ -106,6 +119,34 @@ pub enum Hash {
 #[serde(default, deny_unknown_fields)]
 pub struct Privacy {
     pub hash: Hash,
+    /// A salt for each user, so that a user can be erased; always so where content is stored.
+    pub user_salts: bool,
+}
+
+/// What is kept of prompts and completions, and how long.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Content {
+    pub mode: Mode,
+    /// `age1...`: who may read.
+    pub recipients: Vec<String>,
+    /// Longest prompt or completion that is stored whole.
+    pub max_kib: usize,
+    /// Zero is no limit.
+    pub keep_days: u64,
+    pub keep_mib: u64,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            recipients: Vec::new(),
+            max_kib: 4096,
+            keep_days: retention::DAYS,
+            keep_mib: 4096,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -118,7 +159,9 @@ pub struct Log {
     pub witness_policy: Option<PathBuf>,
     /// Days that records stay at least.
     pub retention_days: u64,
-    /// Lets `retention_days` be less than the law's six months.
+    /// Room for records; the oldest go when they take more. Zero is no limit.
+    pub retention_mib: u64,
+    /// Lets records go before the law's six months.
     pub allow_short_retention: bool,
     /// Nothing is deleted.
     pub legal_hold: bool,
@@ -126,7 +169,10 @@ pub struct Log {
 
 impl Log {
     pub fn keep(&self) -> Keep {
-        Keep::days(self.retention_days, self.legal_hold)
+        Keep {
+            bytes: self.retention_mib.saturating_mul(1 << 20),
+            ..Keep::days(self.retention_days, self.legal_hold)
+        }
     }
 }
 
@@ -137,10 +183,18 @@ impl Default for Log {
             name: String::new(),
             witness_policy: None,
             retention_days: retention::DAYS,
+            retention_mib: 0,
             allow_short_retention: false,
             legal_hold: false,
         }
     }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Process {
+    /// Account to work as when root starts the agent; see [`crate::privilege::identity::Account::choose`].
+    pub user: String,
 }
 
 /// `docs/configuration.md` describes each member.
@@ -150,7 +204,9 @@ pub struct Config {
     pub capture: Capture,
     pub filter: Filter,
     pub privacy: Privacy,
+    pub content: Content,
     pub log: Log,
+    pub process: Process,
     /// Of the file, for the first record of a run.
     #[serde(skip)]
     pub sha256: Option<String>,
@@ -178,11 +234,45 @@ impl Config {
         if connections == 0 || connections > 1 << 20 {
             return Err(ConfigError::Connections(connections));
         }
+        let nice = config.capture.nice;
+        if !(-20..=19).contains(&nice) {
+            return Err(ConfigError::Nice(nice));
+        }
         if config.log.retention_days < retention::DAYS && !config.log.allow_short_retention {
             return Err(ConfigError::Retention(config.log.retention_days));
         }
+        if config.log.retention_mib > 0 && !config.log.allow_short_retention {
+            return Err(ConfigError::RetentionSize);
+        }
+        config.store()?;
         config.sha256 = Some(hex(&Sha256::digest(&text)));
         Ok(config)
+    }
+
+    /// What the content store works with.
+    pub fn store(&self) -> Result<Settings, ConfigError> {
+        let content = &self.content;
+        let wrong = |error: AgeError| ConfigError::Content(error.to_string());
+        let recipients = content.recipients.iter().map(|text| text.parse().map_err(wrong));
+        let recipients: Vec<Recipient> = recipients.collect::<Result<_, _>>()?;
+        if content.mode.stores() && recipients.is_empty() {
+            let what = format!(
+                "mode = \"{}\" needs recipients; `audit-agent content keygen` makes one",
+                content.mode.name()
+            );
+            return Err(ConfigError::Content(what));
+        }
+        Ok(Settings {
+            mode: content.mode,
+            user_salts: self.privacy.user_salts,
+            recipients,
+            most_bytes: content.max_kib.saturating_mul(1024),
+            hold: self.log.legal_hold,
+            keep: Limits {
+                seconds: content.keep_days.saturating_mul(24 * 3600),
+                bytes: content.keep_mib.saturating_mul(1024 * 1024),
+            },
+        })
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -229,6 +319,37 @@ mod tests {
         assert!(load(short).unwrap_err().to_string().contains("184 days"));
         let allowed = String::from(short) + "allow_short_retention = true\n";
         assert_eq!(load(&allowed).unwrap().log.retention_days, 30);
+        let room = "[log]\nretention_mib = 64\n";
+        assert!(load(room).unwrap_err().to_string().contains("retention_mib"));
+        let allowed = String::from(room) + "allow_short_retention = true\n";
+        assert_eq!(load(&allowed).unwrap().log.keep().bytes, 64 << 20);
+    }
+
+    #[test]
+    fn a_legal_hold_is_over_content_too() {
+        let held = load("[log]\nlegal_hold = true\n").unwrap();
+        assert!(held.log.keep().hold && held.store().unwrap().hold);
+        assert!(!Config::default().store().unwrap().hold);
+    }
+
+    #[test]
+    fn content_needs_somebody_who_may_read_it() {
+        let error = load("[content]\nmode = \"full\"\n").unwrap_err().to_string();
+        assert!(
+            error.contains("recipients") && error.contains("keygen"),
+            "{error}"
+        );
+        let error = load("[content]\nmode = \"hash\"\nrecipients = [\"age1x\"]\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("age1x"), "{error}");
+        assert_eq!(Config::default().store().unwrap().mode, Mode::Hash);
+    }
+
+    #[test]
+    fn a_nice_value_that_there_is_not_is_refused() {
+        let error = load("[capture]\nnice = 20\n").unwrap_err().to_string();
+        assert!(error.contains("-20 to 19"), "{error}");
     }
 
     #[test]

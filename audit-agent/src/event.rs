@@ -129,12 +129,6 @@ pub enum HostFact {
         pid: u32,
         start_ns: u64,
     },
-    /// Path of a unix socket, `@` first when abstract.
-    UnixPath {
-        sock: u64,
-        generation: u64,
-        path: String,
-    },
     /// Kernel counters, totals since load, by index of `audit_common::loss::LossReason`.
     Loss {
         boot_ns: u64,

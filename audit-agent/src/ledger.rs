@@ -6,28 +6,36 @@
 
 pub mod access;
 pub mod audit;
+pub mod begun;
+pub mod cadence;
+mod canonical;
 pub mod chain;
 pub mod disk;
 pub mod epoch;
 pub mod http;
 pub mod keys;
+pub mod line;
 pub mod merkle;
 pub mod note;
 pub mod policy;
 pub mod proof_file;
 pub mod recover;
 pub mod retention;
+mod shrink;
 pub mod source;
 pub mod store;
+mod unsigned;
 pub mod verify;
 pub mod witness;
 
 use crate::limits;
-use crate::record::{Body, Gap, Recovery, Retention, rfc3339};
+use crate::record::{Body, Gap, Recovery, rfc3339};
 use chain::{Chain, Line};
 use disk::{DirDisk, Disk};
 use epoch::Epochs;
 use keys::{Keys, LogKey};
+use line::{Claim, LineError, Signer, check_line};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use recover::{End, RecoverError, recover};
 use retention::Keep;
@@ -37,12 +45,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use store::Store;
 use thiserror::Error;
-use verify::{Claim, LineError, Signer, check_line};
 
 /// Longest time between two checkpoints of a log that grows.
 pub const CHECKPOINT_NS: u64 = 5_000_000_000;
 
-/// Between two looks for records that are old enough to go.
+/// Between two looks for records that are old enough to go, where the log hardly grows.
 pub const RETIRE_NS: u64 = 3_600_000_000_000;
 
 #[derive(Debug, Error)]
@@ -62,9 +69,16 @@ pub enum LogError {
     )]
     Foreign { path: PathBuf, reason: LineError },
     #[error(
-        "the log {path} is not what this agent signed: {reason}; keep it as evidence: move the directory away, and the agent begins a new log"
+        "the log {path} is not what this agent signed: {reason}; keep it as evidence: move the directory away, and the agent begins a new log, whose first records say that this one was before it"
     )]
     Damaged { path: PathBuf, reason: RecoverError },
+}
+
+/// Whether another agent has the log in `dir` open.
+pub fn is_locked(dir: &Path) -> bool {
+    File::open(dir.join(".lock")).is_ok_and(|file| {
+        Flock::lock(file, FlockArg::LockSharedNonblock).is_err_and(|(_, error)| error == Errno::EWOULDBLOCK)
+    })
 }
 
 /// The chain together with the files that hold it.
@@ -76,11 +90,14 @@ pub struct Ledger<D = DirDisk> {
     keys: D,
     /// The epoch whose secret is in the key directory.
     stored_epoch: u64,
+    /// Hash of line 0, until the key directory has it.
+    begun: Option<String>,
     /// Lines that the last checkpoint covers, and when it was made.
     signed: u64,
     signed_ns: Option<u64>,
     keep: Option<Keep>,
-    retired_ns: Option<u64>,
+    /// When, and in which segment, nothing more was found that has to go.
+    retired: Option<(u64, u64)>,
     /// Records that were refused since the file stopped taking lines.
     refused: u64,
     refused_since_ns: Option<u64>,
@@ -134,17 +151,28 @@ impl<D: Disk> Ledger<D> {
             path: path.into(),
             reason,
         })?;
-        let words = words(&end, last, now_unix_ns);
+        let open = |source| LogError::Open {
+            path: path.into(),
+            source,
+        };
+        let before = begun::read(&keys).map_err(open)?;
+        let (lost, begun) = match (end.place.seq, before) {
+            (0, before) => (before, None),
+            (_, None) => (None, Some(begun::of(&disk).map_err(open)?)),
+            (_, Some(_)) => (None, None),
+        };
+        let words = words(&end, lost, last, now_unix_ns);
         let mut ledger = Self {
             path: path.into(),
             chain: Chain::resume(log, epochs, end.place),
             store: Store::new(disk, end.open, end.durable, end.tiles),
             keys,
             stored_epoch,
+            begun,
             signed: end.signed,
             signed_ns: None,
             keep: None,
-            retired_ns: None,
+            retired: None,
             refused: 0,
             refused_since_ns: None,
             _lock: None,
@@ -167,6 +195,9 @@ impl<D: Disk> Ledger<D> {
         let mut lines = Vec::new();
         self.chain.sign(body, unix_ns, &mut lines);
         let mut full = self.chain.take_full();
+        if let Some(first) = lines.first().filter(|line| line.seq == 0) {
+            self.begun = Some(begun::hash(&first.bytes));
+        }
         for line in &lines {
             self.store.put(line.seq, &line.bytes, &mut full);
         }
@@ -181,19 +212,27 @@ impl<D: Disk> Ledger<D> {
         self.settle()?;
         let mut lines = self.say_refused(now_unix_ns)?;
         lines.extend(self.retire(now_unix_ns)?);
+        self.publish_due(now_unix_ns)?;
+        Ok(lines)
+    }
+
+    fn publish_due(&mut self, now_unix_ns: u64) -> Result<(), LogError> {
         let due = self
             .signed_ns
             .is_none_or(|at| now_unix_ns.abs_diff(at) >= CHECKPOINT_NS);
         if due && self.chain.seq() > self.signed {
             self.publish(now_unix_ns)?;
         }
-        Ok(lines)
+        Ok(())
     }
 
-    /// The last commit of a run: its checkpoint covers every line.
+    /// The last commit of a run: its checkpoint covers every line. Nothing is deleted: a record of that behind the stop record
+    /// would look as if the run had gone on.
     pub fn close(&mut self, now_unix_ns: u64) -> Result<(), LogError> {
+        self.settle()?;
+        self.say_refused(now_unix_ns)?;
         self.signed_ns = None;
-        self.commit(now_unix_ns).map(drop)
+        self.publish_due(now_unix_ns)
     }
 
     /// Lines become durable first, then the secret of their epoch goes, and only then may a checkpoint cover them.
@@ -202,6 +241,10 @@ impl<D: Disk> Ledger<D> {
         if self.chain.epochs().number() != self.stored_epoch {
             epoch::file::store(&mut self.keys, self.chain.epochs()).map_err(|source| self.failed(source))?;
             self.stored_epoch = self.chain.epochs().number();
+        }
+        if let Some(first) = &self.begun {
+            begun::write(&mut self.keys, first).map_err(|source| self.failed(source))?;
+            self.begun = None;
         }
         Ok(())
     }
@@ -235,40 +278,35 @@ impl<D: Disk> Ledger<D> {
         self.keep = Some(keep);
     }
 
-    /// Once an hour: deletes what is older than it has to be. The record that says so is durable and under a checkpoint
-    /// before anything goes.
+    /// Once an hour and with each new segment: deletes what is older, or more, than it has to be. The record that says so is
+    /// durable and under a checkpoint before anything goes.
     fn retire(&mut self, now_unix_ns: u64) -> Result<Vec<Line>, LogError> {
+        let segment = self.chain.seq() / store::SEGMENT;
         let Some(keep) = self.keep.filter(|_| {
-            self.retired_ns
-                .is_none_or(|at| now_unix_ns.abs_diff(at) >= RETIRE_NS)
+            self.retired
+                .is_none_or(|(at, of)| of != segment || now_unix_ns.abs_diff(at) >= RETIRE_NS)
         }) else {
             return Ok(Vec::new());
         };
-        self.retired_ns = Some(now_unix_ns);
         let due =
             retention::due(self.store.disk(), keep, now_unix_ns).map_err(|source| self.failed(source))?;
-        let Some(retired_before) = due else {
+        let Some(due) = due else {
+            self.retired = Some((now_unix_ns, segment));
             return Ok(Vec::new());
         };
-        let reason = format!("older than {} s", keep.ns / 1_000_000_000);
-        let lines = self.submit(
-            &Body::Retention(Retention {
-                reason,
-                retired_before,
-            }),
-            now_unix_ns,
-        );
+        let lines = self.submit(&Body::Retention(due.record()), now_unix_ns);
         if lines.is_empty() {
             return Ok(lines);
         }
         self.settle()?;
         self.publish(now_unix_ns)?;
-        let freed =
-            retention::retire(self.store.disk_mut(), retired_before).map_err(|source| self.failed(source))?;
+        let freed = retention::retire(self.store.disk_mut(), due.retired_before)
+            .map_err(|source| self.failed(source))?;
         tracing::info!(
-            retired_before,
+            before = due.retired_before,
             bytes = freed,
-            "old records were deleted, as the retention asks"
+            reason = due.reason,
+            "records were deleted, as the retention asks"
         );
         Ok(lines)
     }
@@ -298,7 +336,7 @@ impl<D: Disk> Ledger<D> {
 
 /// Brings the secret to the epoch that the log's last line leaves it in: the agent may have ended between the two.
 fn catch_up(line: &[u8], origin: &str, epochs: &mut Epochs) -> Result<Claim, LineError> {
-    let last = verify::claim(line)?;
+    let last = line::claim(line)?;
     if last.next == Some((epochs.number(), epochs.key().verifier().to_string())) {
         // The key that signed this hand-over is gone; that it names ours is enough.
         return Ok(last);
@@ -318,14 +356,21 @@ fn catch_up(line: &[u8], origin: &str, epochs: &mut Epochs) -> Result<Claim, Lin
     Ok(last)
 }
 
-/// What has to be said of the end of a log before it goes on.
-fn words(end: &End, last: Option<Claim>, now_unix_ns: u64) -> Vec<Body> {
+/// What has to be said of the end of a log before it goes on; `lost` is the first line of one that is not there any more.
+fn words(end: &End, lost: Option<String>, last: Option<Claim>, now_unix_ns: u64) -> Vec<Body> {
     let mut words = Vec::new();
+    if lost.is_some() {
+        words.push(Body::Recovery(Recovery {
+            lost_first_line: lost,
+            ..Recovery::default()
+        }));
+    }
     if let Some(torn) = &end.torn {
         words.push(Body::Recovery(Recovery {
             torn_bytes: torn.bytes,
             torn_file: Some(torn.file.clone()),
             torn_sha256: Some(torn.sha256.clone()),
+            ..Recovery::default()
         }));
     }
     if let Some(last) = last.filter(|last| last.record_type != "agent_stop") {

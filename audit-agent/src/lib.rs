@@ -21,8 +21,11 @@ pub mod http;
 pub mod infer;
 pub mod ledger;
 pub mod limits;
+#[cfg(feature = "live")]
+pub mod monitor;
 pub mod pipeline;
 pub mod policy;
+pub mod privilege;
 pub mod record;
 #[cfg(feature = "live")]
 pub mod run;

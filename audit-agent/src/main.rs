@@ -2,6 +2,7 @@
 
 use audit_agent::cli;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::process::ExitCode;
 
 /// Signed audit records of every call to the language models on this host
@@ -36,11 +37,38 @@ enum Command {
     Serve(cli::serve::Args),
     /// Cosign the checkpoints of logs on other hosts
     Witness(cli::witness::Args),
+    /// Show one record, or what was asked and answered in it
+    Show(cli::show::Args),
+    /// Keys of those who may read stored content
+    #[command(subcommand)]
+    Content(cli::content::Content),
+    /// Make a user's content unreadable and its records unlinkable
+    Erase(cli::content::EraseArgs),
     /// Say what this host lets the agent see
     Doctor(cli::doctor::Args),
 }
 
+impl Command {
+    /// Whether it only prints what it found: nothing is lost when nobody reads on.
+    fn prints(&self) -> bool {
+        matches!(
+            self,
+            Self::Replay(_) | Self::Verify(_) | Self::Prove(_) | Self::Show(_) | Self::Doctor(_)
+        )
+    }
+}
+
+/// Lets `audit-agent show ... | head` end quietly, as other programs do, and not with a panic.
+fn end_with_the_pipe() {
+    // SAFETY: no other thread runs yet, and the default action runs no code of ours.
+    let set = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    if let Err(error) = set {
+        tracing::debug!(%error, "SIGPIPE stays ignored");
+    }
+}
+
 fn main() -> ExitCode {
+    cli::memory::keep_freed();
     let filter = tracing_subscriber::EnvFilter::try_from_env("AUDIT_AGENT_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,aya=error"));
     tracing_subscriber::fmt()
@@ -48,7 +76,11 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_target(false)
         .init();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if command.prints() {
+        end_with_the_pipe();
+    }
+    let result = match command {
         #[cfg(feature = "live")]
         Command::Run(args) => cli::run::run(args),
         #[cfg(feature = "live")]
@@ -61,12 +93,15 @@ fn main() -> ExitCode {
         Command::Export(args) => cli::export::run(&args),
         Command::Serve(args) => cli::serve::run(&args),
         Command::Witness(args) => cli::witness::run(&args),
+        Command::Show(args) => cli::show::run(&args),
+        Command::Content(command) => cli::content::run(&command),
+        Command::Erase(args) => cli::content::erase(&args),
         Command::Doctor(args) => cli::doctor::run(&args),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", cli::in_words(&error));
             ExitCode::from(2)
         }
     }

@@ -4,8 +4,10 @@
 //! that is not known is null, and no member is ever left out.
 
 pub mod action;
+pub mod content;
 pub mod hash;
 pub mod inference;
+pub mod person;
 pub mod served;
 
 pub use action::Action;
@@ -34,12 +36,14 @@ pub enum Body {
     Action(Box<Action>),
     Admin(Box<served::Admin>),
     Inventory(Box<served::Inventory>),
+    Access(content::Access),
+    Erasure(content::Erasure),
 }
 
 /// Something that was not recorded, and why.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Gap {
-    /// `ring_buffer`, `decode`, `tls`, `reassembly`, `socket`, `sink`, `agent_down`, `clock`.
+    /// `ring_buffer`, `decode`, `tls`, `reassembly`, `socket`, `sink`, `content`, `agent_down`, `clock`.
     #[serde(rename = "where")]
     pub place: String,
     /// By reason: lost kernel events, refused records, unassigned messages.
@@ -63,6 +67,8 @@ pub struct Connection {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Heartbeat {
     pub counters: BTreeMap<String, u64>,
+    /// Seconds to the next one.
+    pub heartbeat_s: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -72,6 +78,8 @@ pub struct AgentStart {
     pub boot_id: String,
     pub capture_path: String,
     pub config_sha256: Option<String>,
+    /// Seconds between heartbeats.
+    pub heartbeat_s: u64,
     pub host: String,
     pub kernel: String,
     /// The public key of this log, as a C2SP verifier key.
@@ -92,21 +100,31 @@ pub struct Epoch {
     pub next_key: String,
 }
 
-/// The log's end was not whole when the agent opened it.
+/// The log's end was not whole when the agent opened it, or all of it was gone.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Recovery {
+    /// SHA-256 of line 0 of the log that these keys began before and that is not there; `unknown` where that cannot be read.
+    pub lost_first_line: Option<String>,
     /// Bytes of a last line that was not written whole, moved to `torn_file`.
     pub torn_bytes: u64,
     pub torn_file: Option<String>,
     pub torn_sha256: Option<String>,
 }
 
-/// Records were old enough to be deleted; said before they are.
+/// Files are deleted behind this record.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Retention {
+    /// What is free when they are gone.
+    pub bytes: u64,
+    /// Below the place's directory.
+    pub files: Vec<String>,
+    /// `log`, `content`.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// `age`, `size`.
     pub reason: String,
-    /// Lines before this one go.
-    pub retired_before: u64,
+    /// Lines before this one go; None of content.
+    pub retired_before: Option<u64>,
 }
 
 /// The digest of a file of weights, once it is known.

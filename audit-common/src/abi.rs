@@ -13,6 +13,9 @@ pub const CHUNK_MAX: usize = 16 * 1024;
 /// Bytes of `argv` kept from an exec, NUL separated as the kernel lays them out.
 pub const ARGV_MAX: usize = 1024;
 
+/// Bytes of a unix socket's name at most: `sizeof(sun_path)`.
+pub const UNIX_NAME_MAX: usize = 108;
+
 /// What an event is. Append-only: a number is never used again.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +79,8 @@ pub enum Shortfall {
     HeadOnly = 4,
     /// The receiver discarded the bytes (`MSG_TRUNC`).
     Discarded = 5,
+    /// TCP moved the bytes, and no program saw the call.
+    Unseen = 6,
 }
 
 /// Head of every event.
@@ -116,7 +121,7 @@ pub struct DataEvent {
     pub captured_len: u32,
 }
 
-/// A connection's addresses and counters.
+/// A connection's addresses and counters; at the opening of a unix connection `name_len` bytes follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ConnEvent {
@@ -126,7 +131,8 @@ pub struct ConnEvent {
     pub family: u16,
     pub local_port: u16,
     pub remote_port: u16,
-    pub reserved: u16,
+    /// Bytes of a unix socket's name that follow: `sun_path`, whose first byte is 0 where it is abstract (unix(7)).
+    pub name_len: u16,
     /// IPv4 in the first 4 bytes.
     pub local_addr: [u8; 16],
     pub remote_addr: [u8; 16],

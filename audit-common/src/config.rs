@@ -15,6 +15,8 @@ pub struct Offsets {
     pub task_tgid: u32,
     pub task_pid: u32,
     pub task_real_parent: u32,
+    pub task_signal: u32,
+    pub signal_live: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
     pub files_fdt: u32,
@@ -63,12 +65,15 @@ pub struct Offsets {
     pub call_arg: [u32; 6],
     pub call_result: u32,
     pub sock_flags: u32,
-    /// `struct tcp_sock`; all 0 where it does not have them.
-    pub tcp_bytes_received: u32,
+    /// Where a unix socket's name is; all 0 where the kernel's BTF does not say.
+    pub unix_addr: u32,
+    pub unix_addr_len: u32,
+    pub unix_addr_name: u32,
+    /// TCP's own numbers and what they hold for; all 0 where the kernel's BTF does not say.
+    pub sock_protocol: u32,
+    pub sock_ulp_ops: u32,
     pub tcp_rcv_nxt: u32,
     pub tcp_copied_seq: u32,
-    pub tcp_bytes_acked: u32,
-    pub tcp_snd_una: u32,
     pub tcp_write_seq: u32,
     /// Addresses of the variables that say where pages and their descriptions are mapped.
     pub page_offset_base: u64,
@@ -89,6 +94,8 @@ impl Offsets {
         task_tgid: 0,
         task_pid: 0,
         task_real_parent: 0,
+        task_signal: 0,
+        signal_live: 0,
         mm_arg_start: 0,
         mm_arg_end: 0,
         files_fdt: 0,
@@ -132,11 +139,13 @@ impl Offsets {
         call_arg: [0; 6],
         call_result: 0,
         sock_flags: 0,
-        tcp_bytes_received: 0,
+        unix_addr: 0,
+        unix_addr_len: 0,
+        unix_addr_name: 0,
+        sock_protocol: 0,
+        sock_ulp_ops: 0,
         tcp_rcv_nxt: 0,
         tcp_copied_seq: 0,
-        tcp_bytes_acked: 0,
-        tcp_snd_una: 0,
         tcp_write_seq: 0,
         page_offset_base: 0,
         vmemmap_base: 0,
@@ -217,11 +226,17 @@ pub struct ConnState {
     pub inode: u64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
+    /// TCP's sequence number behind the last byte that was received and sent, with [`SEQUENCE_KNOWN`]; 0 when it is not known.
+    pub rx_sequence: u64,
+    pub tx_sequence: u64,
     /// Of the listener, when the connection was made.
     pub verdict: u32,
     /// `CONN_*` bits.
     pub flags: u32,
 }
+
+/// Stands above the 32 bits of a sequence number in [`ConnState`].
+pub const SEQUENCE_KNOWN: u64 = 1 << 32;
 
 /// `ConnOpen` was sent.
 pub const CONN_ANNOUNCED: u32 = 1;

@@ -54,7 +54,7 @@ pub struct Data<'a> {
 
 /// A connection; see [`crate::abi::ConnEvent`].
 #[derive(Clone, Copy, Debug)]
-pub struct Conn {
+pub struct Conn<'a> {
     pub conn: ConnKey,
     pub joined: bool,
     /// The watched process opened it.
@@ -71,6 +71,8 @@ pub struct Conn {
     pub peer_uid: u32,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
+    /// Of the watched end of a unix connection, at its opening; empty when it has none.
+    pub unix_name: &'a [u8],
 }
 
 /// A process; see [`crate::abi::ProcessEvent`].
@@ -102,11 +104,11 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     Data(Data<'a>),
-    ConnOpen(Conn),
-    ConnClose(Conn),
-    ConnCounted(Conn),
-    ClientConnect(Conn),
-    Listen(Conn),
+    ConnOpen(Conn<'a>),
+    ConnClose(Conn<'a>),
+    ConnCounted(Conn<'a>),
+    ClientConnect(Conn<'a>),
+    Listen(Conn<'a>),
     Fork(Process<'a>),
     Exec(Process<'a>),
     Exit(Process<'a>),
@@ -222,6 +224,7 @@ fn shortfall(flags: u16) -> Shortfall {
         3 => Shortfall::NotInUserMemory,
         4 => Shortfall::HeadOnly,
         5 => Shortfall::Discarded,
+        6 => Shortfall::Unseen,
         _ => Shortfall::Fault,
     }
 }
@@ -252,11 +255,11 @@ fn data<'a>(bytes: &'a [u8], header: &EventHeader) -> Result<Data<'a>, AbiError>
     })
 }
 
-fn conn(bytes: &[u8], header: &EventHeader) -> Result<Conn, AbiError> {
+fn conn<'a>(bytes: &'a [u8], header: &EventHeader) -> Result<Conn<'a>, AbiError> {
     let mut fields = Fields::of(bytes, CONN_LEN)?;
     fields.header()?;
     let conn = fields.key()?;
-    let (family, local_port, remote_port, _reserved) =
+    let (family, local_port, remote_port, name_len) =
         (fields.u16()?, fields.u16()?, fields.u16()?, fields.u16()?);
     Ok(Conn {
         conn,
@@ -274,6 +277,7 @@ fn conn(bytes: &[u8], header: &EventHeader) -> Result<Conn, AbiError> {
         peer_uid: fields.u32()?,
         rx_bytes: fields.u64()?,
         tx_bytes: fields.u64()?,
+        unix_name: fields.take(name_len.into())?,
     })
 }
 
@@ -344,6 +348,19 @@ mod tests {
         };
         assert_eq!((data.offset, data.stream_len, data.bytes), (100, 8, &b"abcd"[..]));
         assert_eq!(data.direction, Direction::Tx);
+    }
+
+    #[test]
+    fn reads_the_name_behind_a_connection() {
+        let mut rest = std::vec![0; CONN_LEN - HEADER_LEN];
+        rest[22..24].copy_from_slice(&3u16.to_ne_bytes());
+        rest.extend(b"/ab");
+        let bytes = event(2, 0, &rest);
+        let Body::ConnOpen(conn) = Event::parse(&bytes).unwrap().body else {
+            panic!("no opening")
+        };
+        assert_eq!(conn.unix_name, b"/ab");
+        assert!(Event::parse(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

@@ -20,9 +20,11 @@ pub enum LossReason {
     ScratchBusy = 6,
     /// The end of a call was not watched, since too many were under way; counted by the kernel.
     ReturnMissed = 7,
+    /// A program was due while it ran on the same processor; counted by the kernel.
+    ProgramSkipped = 8,
 }
 
-pub const LOSS_REASONS: usize = 8;
+pub const LOSS_REASONS: usize = 9;
 
 /// Events and stream bytes lost, by [`LossReason`]; only ever grows.
 #[repr(C)]
@@ -42,4 +44,5 @@ pub const LOSS_NAMES: [&str; LOSS_REASONS] = [
     "not_in_user_memory",
     "scratch_busy",
     "return_missed",
+    "program_skipped",
 ];

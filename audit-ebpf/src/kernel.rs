@@ -133,11 +133,17 @@ pub fn socket_of_sock(sock: u64) -> Socket {
     socket(read(sock, offsets().sock_socket))
 }
 
-/// Where a page is mapped; 0, which cannot be read, when this kernel does not say where its pages are.
+/// Whether this kernel says where its pages are mapped.
+#[inline(always)]
+pub fn knows_pages() -> bool {
+    offsets().page_size_log2 != 0
+}
+
+/// Where a page is mapped; 0, which cannot be read, when this kernel does not say.
 #[inline(always)]
 pub fn page_address(page: u64, offset: u64) -> u64 {
     let at = offsets();
-    if at.page_size_log2 == 0 || page == 0 {
+    if !knows_pages() || page == 0 {
         return 0;
     }
     let first: u64 = read(at.vmemmap_base, 0);

@@ -5,6 +5,8 @@
 
 #![no_std]
 #![no_main]
+// For the one addition in `emit` that Rust has no name for on this target.
+#![feature(asm_experimental_arch)]
 
 mod emit;
 mod kernel;

@@ -24,7 +24,7 @@ pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(16 * 1024, 0
 #[map]
 pub static LISTENERS: HashMap<u32, u32> = HashMap::with_max_entries(4 * 1024, 0);
 
-/// Connections of watched listeners, by `struct sock` address. 48 bytes each.
+/// Connections of watched listeners, by `struct sock` address. 64 bytes each.
 #[map]
 pub static CONNECTIONS: HashMap<u64, ConnState> = HashMap::with_max_entries(32 * 1024, 0);
 
@@ -41,7 +41,8 @@ pub static CONNECTING: HashMap<u64, u64> = HashMap::with_max_entries(8 * 1024, 0
 #[map]
 pub static LOSS: PerCpuArray<LossCounters> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where the system call programs put data events together; tracepoints run with preemption off.
+/// Where the program at the end of system calls puts data events together: no other one uses it, and the kernel does not run one
+/// program twice at a time on a CPU.
 #[map]
 pub static DATA: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
@@ -105,8 +106,16 @@ pub static TLS_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 pub static STEPS: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
-#[map]
-pub static CONN: PerCpuArray<ConnEvent> = PerCpuArray::with_max_entries(1, 0);
+/// A unix connection that was opened.
+#[repr(C)]
+pub struct NamedConn {
+    pub event: ConnEvent,
+    /// Of the socket; the slack is the verifier's.
+    pub name: [u8; UNIX_NAME_MASK as usize + 1],
+}
+
+/// Bounds the length of a name; see `UNIX_NAME_MAX`.
+pub const UNIX_NAME_MASK: u32 = 127;
 
 /// Bytes of an executed file's name that are kept.
 pub const FILENAME_MAX: usize = 256;
@@ -118,6 +127,7 @@ pub struct ProcessScratch {
     pub payload: [u8; FILENAME_MAX + 2 * ARGV_MAX],
 }
 
+/// Where an exec is put together: one program does that, as with [`DATA`].
 #[map]
 pub static PROCESS: PerCpuArray<ProcessScratch> = PerCpuArray::with_max_entries(1, 0);
 

@@ -1,12 +1,16 @@
 //! One file for each hook family.
 
-mod counted;
+mod announce;
+mod fentry;
 mod floor;
 pub mod go;
 mod kprobes;
+mod libraries;
+mod memory;
 mod moved;
 mod place;
 pub mod process;
+mod sequence;
 mod socket;
 pub mod stream;
 mod syscall;

@@ -3,13 +3,21 @@
 //! In: the embedded BPF object and the kernel's BTF. Out: raw event bytes in order, counters. Never: parsing
 //! of what was captured; a failure to load says what is missing and what to do.
 
+mod floor;
 mod kprobe;
 mod offsets;
+mod preemption;
+mod refusal;
 mod returns;
+pub mod ring;
+mod skipped;
+mod syscalls;
 mod tls;
 mod transport;
 
-use crate::capture::btf::{Btf, BtfError};
+pub use floor::attach_floor;
+pub use refusal::LoadError;
+
 use crate::config::CapturePath;
 use crate::pipeline::tls::SessionId;
 use audit_common::abi::ConnKey;
@@ -18,58 +26,23 @@ use audit_common::config::{
     TlsSession, Verdict,
 };
 use audit_common::loss::{LOSS_REASONS, LossCounters, LossReason};
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{ProgramError, RawTracePoint, TracePoint};
-use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::programs::RawTracePoint;
+use aya::{Ebpf, EbpfLoader, Pod};
 use std::os::fd::{AsFd, BorrowedFd};
-use thiserror::Error;
 
 /// The object that `cargo xtask build` made, or nothing when it was not there at compile time.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/audit-ebpf.o"));
 
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-
-/// Raw tracepoint programs: the program's name is the tracepoint's.
-pub const RAW_TRACEPOINTS: [&str; 4] = [
-    "inet_sock_set_state",
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
+/// Raw tracepoint programs of every path, and their tracepoints. States of sockets are looked at by two, of which the kernel
+/// leaves out one at most.
+const RAW_TRACEPOINTS: [(&str, &str); 5] = [
+    (skipped::TWINS[0], "inet_sock_set_state"),
+    (skipped::TWINS[1], "inet_sock_set_state"),
+    ("sched_process_fork", "sched_process_fork"),
+    ("sched_process_exec", "sched_process_exec"),
+    ("sched_process_exit", "sched_process_exit"),
 ];
-
-#[derive(Debug, Error)]
-pub enum LoadError {
-    #[error("this binary was built without the kernel programs; build it with `cargo xtask build`")]
-    NoObject,
-    #[error(
-        "cannot read the kernel's type information {BTF_PATH}: {0}; a kernel with CONFIG_DEBUG_INFO_BTF=y is needed \
-         (every distribution kernel since 5.10 has it), and the right to read it"
-    )]
-    NoBtf(#[source] std::io::Error),
-    #[error("cannot use the kernel's type information: {0}; please report this kernel's version")]
-    Btf(#[from] BtfError),
-    #[error(
-        "the kernel refused the programs: {0}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE \
-         (`audit-agent doctor` checks the rest)"
-    )]
-    Load(#[from] EbpfError),
-    #[error(
-        "cannot attach to the tracepoint `{name}`: {source}; `audit-agent doctor` tells what this kernel has"
-    )]
-    Attach {
-        name: &'static str,
-        source: ProgramError,
-    },
-    #[error(
-        "this kernel's `{function}` has {parameters} parameters, which this version does not know; set \
-         `capture.path = \"tracepoint\"`"
-    )]
-    Prototype { function: &'static str, parameters: u32 },
-    #[error("cannot use the map `{name}`: {source}")]
-    Map { name: &'static str, source: MapError },
-    #[error("the embedded object has no `{0}`; build it again with `cargo xtask build`")]
-    Missing(&'static str),
-}
 
 /// Gives a layout of `audit-common` the marker that aya asks of map values.
 #[repr(transparent)]
@@ -118,7 +91,8 @@ pub struct Kernel {
     /// Of the kprobe path.
     returns: Option<returns::Returns>,
     path: CapturePath,
-    events: RingBuf<MapData>,
+    /// Read by whoever gets a copy of its descriptor.
+    events: MapData,
     processes: HashMap<MapData, u32, u32>,
     listeners: HashMap<MapData, u32, u32>,
     connections: HashMap<MapData, u64, Raw<ConnState>>,
@@ -146,18 +120,20 @@ impl Kernel {
         if !has_object() {
             return Err(LoadError::NoObject);
         }
-        if path != CapturePath::Auto {
-            return Self::load_path(sizes, path);
+        let mut result = Err(LoadError::NoObject);
+        for &path in candidates(path, preemption::is_possible()) {
+            result = Self::load_path(sizes, path);
+            match &result {
+                Ok(_) => break,
+                Err(error) => tracing::debug!(%error, path = path.name(), "this capture path cannot be had"),
+            }
         }
-        Self::load_path(sizes, CapturePath::Fentry)
-            .or_else(|error| {
-                tracing::debug!(%error, "the transport functions have no trampolines, so kprobes are tried");
-                Self::load_path(sizes, CapturePath::Kprobe)
-            })
-            .or_else(|error| {
-                tracing::debug!(%error, "the transport functions cannot be attached to, so the system calls are");
-                Self::load_path(sizes, CapturePath::Tracepoint)
-            })
+        result
+    }
+
+    /// Whether this kernel may leave out runs of the programs on the path that was taken.
+    pub fn may_skip(&self) -> bool {
+        preemption::leaves_out(self.path)
     }
 
     /// What bytes are seen by.
@@ -166,7 +142,7 @@ impl Kernel {
     }
 
     fn load_path(sizes: Sizes, path: CapturePath) -> Result<Self, LoadError> {
-        let resolved = resolve()?;
+        let resolved = offsets::of_this_kernel()?;
         let (offsets, syscalls) = (Raw(resolved.offsets), Raw(offsets::syscalls()));
         let mut programs = EbpfLoader::new()
             .btf(None)
@@ -187,12 +163,12 @@ impl Kernel {
                 returns = Some(probes);
                 vec![walk]
             }
-            CapturePath::Tracepoint | CapturePath::Auto => vec![attach_syscalls(&mut programs)?],
+            CapturePath::Tracepoint | CapturePath::Auto => vec![syscalls::attach(&mut programs)?],
         };
         steps.push(tls_steps);
         attach(&mut programs)?;
         Ok(Self {
-            events: map(&mut programs, "EVENTS", RingBuf::try_from)?,
+            events: ring_buffer(&mut programs)?,
             processes: map(&mut programs, "PROCESSES", HashMap::try_from)?,
             listeners: map(&mut programs, "LISTENERS", HashMap::try_from)?,
             connections: map(&mut programs, "CONNECTIONS", HashMap::try_from)?,
@@ -219,20 +195,9 @@ impl Kernel {
         programs
     }
 
-    /// Becomes readable when the kernel side thinks that reading is worth it.
-    pub fn readiness(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
-    }
-
-    /// Hands up to `most` events to `each`, oldest first; gives how many there were.
-    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
-        for count in 0..most {
-            match self.events.next() {
-                Some(event) => each(&event),
-                None => return count,
-            }
-        }
-        most
+    /// The ring buffer of events, for [`ring::Events`].
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.events.fd().as_fd()
     }
 
     /// Puts a process that listens, or inherited a listening socket, on the allow-list.
@@ -326,114 +291,55 @@ impl Kernel {
         if let Some(returns) = &self.returns {
             sum.events[LossReason::ReturnMissed as usize] += returns.missed();
         }
+        sum.events[LossReason::ProgramSkipped as usize] += skipped::count(&self.programs);
         Ok(sum)
     }
 }
 
-/// Empty programs at entry and exit of read and write: the least that capture by such a pair can cost.
-pub fn attach_floor() -> Result<Ebpf, LoadError> {
-    let name = "nothing";
-    let mut programs = EbpfLoader::new()
-        .btf(None)
-        .map_max_entries("EVENTS", 4096)
-        .load(OBJECT)?;
-    let program: &mut TracePoint = programs
-        .program_mut(name)
-        .and_then(|p| p.try_into().ok())
-        .ok_or(LoadError::Missing(name))?;
-    program
-        .load()
-        .map_err(|source| LoadError::Attach { name, source })?;
-    for tracepoint in [
-        "sys_enter_read",
-        "sys_exit_read",
-        "sys_enter_write",
-        "sys_exit_write",
-    ] {
-        let attached = program.attach("syscalls", tracepoint);
-        attached.map_err(|source| LoadError::Attach { name, source })?;
+/// The paths to try, the best first. Trampolines cost less than kprobes, but a kernel that can be preempted leaves out runs of their
+/// programs.
+fn candidates(asked: CapturePath, preemptible: bool) -> &'static [CapturePath] {
+    match asked {
+        CapturePath::Fentry => &[CapturePath::Fentry],
+        CapturePath::Kprobe => &[CapturePath::Kprobe],
+        CapturePath::Tracepoint => &[CapturePath::Tracepoint],
+        CapturePath::Auto if preemptible => {
+            &[CapturePath::Kprobe, CapturePath::Fentry, CapturePath::Tracepoint]
+        }
+        CapturePath::Auto => &[CapturePath::Fentry, CapturePath::Kprobe, CapturePath::Tracepoint],
     }
-    Ok(programs)
-}
-
-/// What the kernel's type information says.
-struct Resolved {
-    offsets: Offsets,
-    /// How many parameters `tcp_recvmsg` has.
-    recvmsg_parameters: u32,
-    /// Whether there is `tcp_sendpage`.
-    has_sendpage: bool,
-}
-
-/// Reads the kernel's BTF and gives its memory back before anything else is allocated.
-fn resolve() -> Result<Resolved, LoadError> {
-    let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
-    let btf = Btf::parse(&blob)?;
-    Ok(Resolved {
-        offsets: offsets::resolve(&btf)?,
-        recvmsg_parameters: btf.parameters("tcp_recvmsg").unwrap_or(0),
-        has_sendpage: btf.parameters("tcp_sendpage").is_some(),
-    })
-}
-
-/// The programs that `sys_exit` goes over to, in the order of their places in the map.
-const SYSCALL_STEPS: [&str; 3] = ["stream_steps", "message_lengths", "message_bytes"];
-
-/// Loads the programs that copy buffers and makes them the targets of the tail calls.
-fn link_steps(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
-    for (index, name) in (0..).zip(SYSCALL_STEPS) {
-        let program: &mut RawTracePoint = programs
-            .program_mut(name)
-            .and_then(|p| p.try_into().ok())
-            .ok_or(LoadError::Missing(name))?;
-        let refused = |source| LoadError::Attach { name, source };
-        program.load().map_err(refused)?;
-        let fd = program.fd().map_err(refused)?;
-        steps.set(index, fd, 0).map_err(|source| LoadError::Map {
-            name: "STEPS",
-            source,
-        })?;
-    }
-    Ok(())
 }
 
 fn attach(programs: &mut Ebpf) -> Result<(), LoadError> {
     RAW_TRACEPOINTS
         .iter()
-        .try_for_each(|name| attach_raw(programs, name))
+        .try_for_each(|(name, tracepoint)| attach_raw(programs, name, tracepoint))
 }
 
-fn attach_raw(programs: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+fn attach_raw(programs: &mut Ebpf, name: &'static str, tracepoint: &str) -> Result<(), LoadError> {
     let program: &mut RawTracePoint = programs
         .program_mut(name)
         .and_then(|p| p.try_into().ok())
         .ok_or(LoadError::Missing(name))?;
-    let attached = program.load().and_then(|()| program.attach(name));
+    let attached = program.load().and_then(|()| program.attach(tracepoint));
     attached
         .map(drop)
         .map_err(|source| LoadError::Attach { name, source })
 }
 
-/// The path that works on every kernel; gives the map of the program that `sys_exit` goes over to.
-fn attach_syscalls(programs: &mut Ebpf) -> Result<ProgramArray<MapData>, LoadError> {
-    let mut steps = map(programs, "STEPS", ProgramArray::try_from)?;
-    link_steps(programs, &mut steps)?;
-    attach_raw(programs, "sys_exit")?;
-    let name = "sys_exit_listen";
-    let program: &mut TracePoint = programs
-        .program_mut(name)
-        .and_then(|p| p.try_into().ok())
-        .ok_or(LoadError::Missing(name))?;
-    let attached = program.load().and_then(|()| program.attach("syscalls", name));
-    attached.map_err(|source| LoadError::Attach { name, source })?;
-    Ok(steps)
-}
-
 fn map<T>(
     programs: &mut Ebpf,
     name: &'static str,
-    convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,
+    convert: impl FnOnce(Map) -> Result<T, MapError>,
 ) -> Result<T, LoadError> {
     let map = programs.take_map(name).ok_or(LoadError::Missing(name))?;
     convert(map).map_err(|source| LoadError::Map { name, source })
+}
+
+/// The ring buffer is not mapped here: who reads it maps it.
+fn ring_buffer(programs: &mut Ebpf) -> Result<MapData, LoadError> {
+    match programs.take_map("EVENTS") {
+        Some(Map::RingBuf(events)) => Ok(events),
+        _ => Err(LoadError::Missing("EVENTS")),
+    }
 }

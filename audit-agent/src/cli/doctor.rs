@@ -1,5 +1,6 @@
 //! `audit-agent doctor`: what this host lets the agent see, and what to do about the rest.
 
+mod rights;
 mod servers;
 
 use super::{Place, pretty::harmless};
@@ -69,12 +70,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         kernel(),
         btf(),
         lockdown(),
-        capabilities(),
         tracefs(),
         object(),
         directory(&args.place.dir),
         modes(&args.place.dir),
     ];
+    checks.extend(rights::checks(args.place.config.as_deref()));
     checks.extend(hooks(args.path));
     checks.extend(servers::checks());
     if args.json {
@@ -148,37 +149,6 @@ fn lockdown() -> Check {
     )
 }
 
-fn capabilities() -> Check {
-    const NEEDED: [(u32, &str); 4] = [
-        (39, "CAP_BPF"),
-        (38, "CAP_PERFMON"),
-        (19, "CAP_SYS_PTRACE"),
-        (2, "CAP_DAC_READ_SEARCH"),
-    ];
-    let status = line("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(bit, _)| effective >> bit & 1 == 0)
-        .map(|(_, name)| *name)
-        .collect();
-    let detail = if missing.is_empty() {
-        "all there".to_owned()
-    } else {
-        format!("missing: {}", missing.join(", "))
-    };
-    Check::new(
-        "capabilities",
-        missing.is_empty(),
-        Status::Fail,
-        detail,
-        "run as root, for example with sudo",
-    )
-}
-
 fn tracefs() -> Check {
     let mounted = Path::new("/sys/kernel/tracing/events/syscalls").exists();
     let detail = if mounted {
@@ -222,7 +192,7 @@ fn object() -> Check {
 /// Loads and attaches everything, says what the verifier made of it, and lets go again.
 #[cfg(feature = "live")]
 fn hooks(path: CapturePath) -> Vec<Check> {
-    let kernel = match crate::capture::live::Kernel::load(Capture::default().sizes(), path) {
+    let mut kernel = match crate::capture::live::Kernel::load(Capture::default().sizes(), path) {
         Ok(kernel) => kernel,
         Err(error) => {
             let remedy = "see the checks above";
@@ -249,8 +219,25 @@ fn hooks(path: CapturePath) -> Vec<Check> {
     };
     let detail = format!("capture at {how}; sockets, processes and TLS libraries attach");
     let mut checks = vec![Check::new("hooks", true, Status::Fail, detail, "")];
+    checks.push(runs(kernel.may_skip()));
+    checks.push(rights::probes(kernel.probes_take_more()));
     checks.extend(kernel.programs().into_iter().map(program));
     checks
+}
+
+/// Whether the kernel runs the programs each time that they are due.
+#[cfg(feature = "live")]
+fn runs(may_skip: bool) -> Check {
+    let (detail, remedy) = if may_skip {
+        (
+            "this kernel may leave out a run of a program while it is preempted in it; TCP's own numbers show what was missed, \
+             unix sockets have none",
+            "leave `capture.path` at \"auto\", which takes kprobes where there are any: none of theirs is left out",
+        )
+    } else {
+        ("programs run each time that they are due", "")
+    };
+    Check::new("runs", !may_skip, Status::Warn, detail, remedy)
 }
 
 /// A loaded program. The verifier refuses one at a million instructions.

@@ -29,6 +29,20 @@ pub fn line(record: &Value) -> String {
             }
         ),
         "action" => action(record),
+        "access" => format!(
+            "ACCESS content of #{} by uid {} with {}",
+            record["content_seq"],
+            record["uid"],
+            text(record, "reader")
+        ),
+        "erasure" => format!("ERASE  {} by uid {}", text(record, "user_id"), record["uid"]),
+        "retention" => format!(
+            "RETAIN {} files of {} removed for {}, {} bytes",
+            record["files"].as_array().map_or(0, Vec::len),
+            text(record, "where"),
+            text(record, "reason"),
+            record["bytes"]
+        ),
         "heartbeat" => format!("ALIVE  {}", record["counters"]),
         "epoch" => format!("EPOCH  {} begins", record["next_epoch"]),
         "agent_start" => format!(

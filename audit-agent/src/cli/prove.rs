@@ -26,6 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    crate::privilege::reader(args.log.contains("://"));
     let key = verifier(&args.key)?;
     let proof = match open(&args.log)? {
         Opened::Files(mut files) => prove(&mut files, args.seq, &key)?,

@@ -47,6 +47,7 @@ struct Totals {
     reason = "a measurement of the core from outside it"
 )]
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    crate::privilege::reader(false);
     let capture =
         std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let config = Config::load(args.place.config.as_deref())?;
@@ -82,6 +83,7 @@ fn replay(
     let keys = Keys::load_or_create(&args.place.dir.join("keys"), "replay")?;
     let mut store = args.log.as_deref().map(new_log).transpose()?;
     let mut pipeline = Pipeline::new(Options {
+        content: config.content.mode,
         filter: config.filter.clone(),
         verifier_key: keys.log.verifier().to_string(),
         hasher: Hasher::new(keys.hash, config.algorithm()),

@@ -1,27 +1,22 @@
 //! `audit-agent run` and `record`: the agent on this host.
 
+mod worker;
+
 use super::Place;
-use crate::capture::file::Writer;
 use crate::capture::live::Kernel;
 use crate::config::Config;
-use crate::host::clock;
-use crate::ledger::Ledger;
-use crate::ledger::access;
-use crate::ledger::keys::Keys;
 use crate::ledger::policy::Policy;
-use crate::ledger::witness::client::{self, Client};
-use crate::pipeline::{Options, Pipeline};
-use crate::record::hash::Hasher;
-use crate::run::Run;
+use crate::monitor::client::Client;
+use crate::monitor::{self, channel};
+use crate::privilege::{self, identity::Account};
 use crate::sink::{Format, Sink};
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::fs::{File, OpenOptions};
-use std::io::BufWriter;
-use std::os::unix::fs::OpenOptionsExt;
+use nix::unistd::{ForkResult, fork, getpid, getsid};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use worker::Job;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -89,6 +84,7 @@ pub fn record(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     )
 }
 
+/// Two processes from here on: the worker parses, without rights; this one, the monitor, does what takes rights.
 fn start(
     place: &Place,
     config: &Config,
@@ -96,45 +92,55 @@ fn start(
     capture: Option<&Path>,
     log: bool,
 ) -> anyhow::Result<ExitCode> {
-    // Before any thread is made, so that all of them have the signals blocked.
+    // Before any thread or process is made, so that all of them have the signals blocked.
     let signals = signals()?;
     be_nice(config.capture.nice);
-    mount_tracefs();
-    let keys = Keys::load_or_create(&place.dir.join("keys"), &log_name(config))?;
-    let pipeline = Pipeline::new(Options {
-        filter: config.filter.clone(),
-        verifier_key: keys.log.verifier().to_string(),
-        hasher: Hasher::new(keys.hash.clone(), config.algorithm()),
-        heartbeat_ns: config.log.heartbeat_s.saturating_mul(1_000_000_000),
-    });
-    access::check(&place.dir).with_context(|| format!("cannot look at {}", place.dir.display()))??;
-    if log {
-        ask_witnesses(place, config, &keys)?;
+    privilege::harden()?;
+    privilege::require()?;
+    let account = Account::choose(&config.process.user)?;
+    let witnesses = if log { witnesses(config)? } else { None };
+    let content = config.store()?;
+    let (ours, workers) = channel::pair().context("no channel between two processes")?;
+    // SAFETY: this process has one thread, so the child may go on as if it were this one.
+    match unsafe { fork() }.context("cannot start the worker")? {
+        ForkResult::Child => {
+            drop(ours);
+            let job = Job {
+                place,
+                config,
+                sink,
+                capture,
+                log,
+                witnesses,
+                content,
+                account,
+            };
+            worker::run(job, Client::new(workers), signals)
+        }
+        ForkResult::Parent { child } => {
+            drop(workers);
+            let served = monitor::serve(&ours, &signals, || {
+                mount_tracefs();
+                let mut kernel = Kernel::load(config.capture.sizes(), config.capture.path)?;
+                privilege::hold(&account, kernel.probes_take_more())?;
+                Ok(kernel)
+            });
+            // The worker ends when it hears that nobody answers any more.
+            drop(ours);
+            let code = worker::ended(child);
+            served.and(code)
+        }
     }
-    let opened = log
-        .then(|| Ledger::open(&place.dir.join("log"), keys, clock::unix_ns()))
-        .transpose()?;
-    let kernel = Kernel::load(config.capture.sizes(), config.capture.path)?;
-    let mut run = Run::new(kernel, pipeline, sink, signals);
-    if let Some((mut ledger, lines)) = opened {
-        ledger.keep(config.log.keep());
-        run.ledger = Some(ledger);
-        lines.iter().for_each(|line| run.sink.line(&line.bytes));
-    }
-    run.recorder = capture.map(create_capture).transpose()?;
-    run.run(config.sha256.clone())?;
-    Ok(ExitCode::SUCCESS)
 }
 
-/// Has the witnesses of the policy, if there is one, cosign the log beside the run.
-fn ask_witnesses(place: &Place, config: &Config, keys: &Keys) -> anyhow::Result<()> {
-    if let Some(path) = &config.log.witness_policy {
-        let named = || format!("the witness policy {}", path.display());
-        let policy =
-            Policy::parse(&std::fs::read_to_string(path).with_context(named)?).with_context(named)?;
-        client::start(Client::new(&place.dir.join("log"), keys.log.verifier(), policy));
-    }
-    Ok(())
+/// Whom to ask for cosignatures; read by who starts the agent, since it may be for nobody else to read.
+fn witnesses(config: &Config) -> anyhow::Result<Option<Policy>> {
+    let Some(path) = &config.log.witness_policy else {
+        return Ok(None);
+    };
+    let named = || format!("the witness policy {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(named)?;
+    Policy::parse(&text).with_context(named).map(Some)
 }
 
 /// Holds empty programs in place until a signal comes, for the measurements.
@@ -150,37 +156,6 @@ pub fn floor() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn create_capture(path: &Path) -> anyhow::Result<Writer<BufWriter<File>>> {
-    let file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    let file = file.with_context(|| format!("cannot write the capture file {}", path.display()))?;
-    Ok(Writer::new(BufWriter::with_capacity(1 << 20, file))?)
-}
-
-/// The configured name, else one made of the host's.
-fn log_name(config: &Config) -> String {
-    let name = if config.log.name.is_empty() {
-        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-        format!("{}/audit-agent", host.unwrap_or_else(|_| "localhost".into()))
-    } else {
-        config.log.name.clone()
-    };
-    // A name in a signed note has neither spaces nor `+`.
-    name.chars()
-        .map(|c| {
-            if c.is_whitespace() || c.is_control() || c == '+' {
-                '-'
-            } else {
-                c
-            }
-        })
-        .collect()
-}
-
 fn signals() -> anyhow::Result<SignalFd> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGINT);
@@ -191,10 +166,21 @@ fn signals() -> anyhow::Result<SignalFd> {
 }
 
 /// Servers go first: what the agent cannot keep up with is counted and signed.
+///
+/// Where the kernel shares out time between sessions first (`sched_autogroup_enabled`, sched(7)), a nice value only counts inside
+/// of one; a service has its own, which then gets the value too.
 fn be_nice(nice: i32) {
+    const SESSION: &str = "/proc/self/autogroup";
     // SAFETY: a plain system call on this process.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } != 0 {
         tracing::warn!("the nice value could not be set");
+    }
+    let leads = getsid(None).is_ok_and(|session| session == getpid());
+    if leads
+        && Path::new(SESSION).exists()
+        && let Err(error) = std::fs::write(SESSION, nice.to_string())
+    {
+        tracing::warn!(%error, "the nice value could not be set for the session");
     }
 }
 

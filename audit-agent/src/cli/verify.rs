@@ -20,7 +20,7 @@ pub enum Output {
     Json,
 }
 
-/// Exit status: 0 intact, 1 tampered, 2 unreadable, 3 intact with declared gaps, 4 records behind the checkpoint,
+/// Exit status: 0 intact, 1 tampered, 2 unreadable, 3 intact with gaps, 4 records behind the checkpoint,
 /// 5 truncated, 6 policy not met, 7 another log or key.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,6 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    crate::privilege::reader(args.log.contains("://"));
     let asked = asked(args)?;
     let bar = std::io::stderr().is_terminal();
     let mut progress = |done: u64, all: u64| {
@@ -121,6 +122,15 @@ fn print(finding: &Finding) {
     for (place, count) in &log.gaps {
         println!("           {count:>8} declared gaps: {place}");
     }
+    if let Some(first) = &log.lost_first_line {
+        println!("before     a log with first line {first} was signed with this key, and was gone");
+    }
+    for silence in &log.silences {
+        println!(
+            "silence    from {} to {}, before sequence number {}",
+            silence.from, silence.until, silence.seq
+        );
+    }
     if finding.retired > 0 {
         println!(
             "deleted    {} records, under a signed retention record",
@@ -146,8 +156,8 @@ fn print(finding: &Finding) {
         .unwrap_or_default();
     let word = match finding.verdict {
         Verdict::Intact => "INTACT",
-        Verdict::IntactWithGaps => "INTACT, with declared gaps",
-        Verdict::UnverifiedTail => "INTACT as far as the checkpoint goes",
+        Verdict::IntactWithGaps => "INTACT, with gaps",
+        Verdict::UnverifiedTail => "INTACT, but nobody vouches for its end",
         Verdict::Tampered => "TAMPERED",
         Verdict::Truncated => "TRUNCATED",
         Verdict::PolicyUnmet => "POLICY NOT MET",

@@ -76,6 +76,7 @@ fn cause(shortfall: Shortfall) -> GapCause {
         Shortfall::NotInUserMemory => GapCause::NotInUserMemory,
         Shortfall::HeadOnly => GapCause::HeadOnly,
         Shortfall::Discarded => GapCause::Discarded,
+        Shortfall::Unseen => GapCause::Unseen,
     }
 }
 

@@ -4,6 +4,7 @@
 //! for more than `SYNCHRONOUS_MAX` bytes.
 
 use crate::event::ModelFile;
+use crate::privilege::capabilities;
 use crate::record::hash::hex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -32,6 +33,10 @@ impl Digests {
         let (results, done) = channel();
         let worker = move || {
             lower_priority();
+            // It reads files that are open already.
+            if let Err(error) = capabilities::set(capabilities::Set::EMPTY) {
+                tracing::warn!(%error, "digests are computed with more rights than needed");
+            }
             for (id, file) in jobs {
                 let digest = sha256(file)
                     .filter(|(len, _)| *len == id.2)

@@ -1,7 +1,7 @@
 //! Sockets that were there before the agent: who listens, and who is at the other end.
 
 use procfs::net::{TcpNetEntry, TcpState, UnixNetEntry, UnixState};
-use procfs::process::{FDTarget, Process};
+use procfs::process::{FDInfo, FDTarget, Process};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -39,13 +39,35 @@ fn holders() -> (HashMap<u64, Vec<i32>>, HashMap<u64, i32>) {
                 .entry(std::os::unix::fs::MetadataExt::ino(&namespace))
                 .or_insert(process.pid);
         }
-        for fd in process.fd().into_iter().flatten().flatten() {
-            if let FDTarget::Socket(inode) = fd.target {
-                by_inode.entry(inode).or_default().push(process.pid);
-            }
+        for inode in sockets(&process) {
+            by_inode.entry(inode).or_default().push(process.pid);
         }
     }
     (by_inode, namespaces)
+}
+
+/// Inodes of the sockets that a process has open. Where the thread that it began with is over, the kernel shows them with
+/// another one only.
+fn sockets(process: &Process) -> Vec<u64> {
+    let of = |process: &Process| -> Vec<u64> {
+        let open = process.fd().into_iter().flatten().flatten();
+        let inode = |fd: FDInfo| match fd.target {
+            FDTarget::Socket(inode) => Some(inode),
+            _ => None,
+        };
+        open.filter_map(inode).collect()
+    };
+    let found = of(process);
+    let over = |process: &Process| process.stat().is_ok_and(|stat| stat.state == 'Z');
+    if !found.is_empty() || !over(process) {
+        return found;
+    }
+    let tasks = process.tasks().into_iter().flatten().flatten();
+    let thread = |tid: i32| Process::new_with_root(format!("/proc/{}/task/{tid}", process.pid).into());
+    let mut threads = tasks.filter_map(|task| thread(task.tid).ok());
+    threads
+        .find(|thread| !over(thread))
+        .map_or(Vec::new(), |thread| of(&thread))
 }
 
 /// Everything that listens now, in every network namespace that a process lives in.
@@ -86,13 +108,6 @@ pub fn holder_of(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
         }
     }
     None
-}
-
-/// The path of the unix socket with the given inode, as seen by `pid`.
-pub fn unix_path(pid: u32, inode: u64) -> Option<String> {
-    let entries = unix(i32::try_from(pid).ok()?);
-    let entry = entries.into_iter().find(|entry| entry.inode == inode)?;
-    entry.path.map(|path| path.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

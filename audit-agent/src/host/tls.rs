@@ -7,6 +7,7 @@
 
 mod elf;
 mod go;
+mod places;
 
 pub use elf::{Function, Site};
 

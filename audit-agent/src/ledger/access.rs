@@ -1,7 +1,8 @@
-//! Who may read and write the log and its keys, by their modes.
+//! Who may read and write the log, its keys and stored content, by their modes.
 //!
-//! In: the agent's directory. Out: the first file that somebody else could change, or read against the rules: the log is
-//! for the agent to write and for its group to read; keys are for the agent alone.
+//! In: the agent's directory. Out: the first file that somebody else could change, or read against the rules: the log and
+//! encrypted content are for the agent to write and for its group to read; keys, users' salts and requests are for the agent
+//! alone.
 
 use std::fs;
 use std::io;
@@ -40,9 +41,33 @@ const KEYS: Rule = Rule {
     dir: "700",
 };
 
-/// Checks `dir/log` and `dir/keys`; what is not there yet is no problem. Public keys are for everybody to read.
+const CONTENT: Rule = Rule {
+    harm: "destroy stored content",
+    ..LOG
+};
+const USERS: Rule = Rule {
+    harm: "tell whose records are whose",
+    ..KEYS
+};
+const REQUESTS: Rule = Rule {
+    harm: "have users erased",
+    ..KEYS
+};
+/// Directories, those that others are in before them.
+const PLACES: [(&str, Rule); 8] = [
+    ("keys", KEYS),
+    ("log", LOG),
+    ("log/records", LOG),
+    ("content", CONTENT),
+    ("content/segments", CONTENT),
+    ("content/keys", CONTENT),
+    ("content/users", USERS),
+    ("content/requests", REQUESTS),
+];
+
+/// Checks `dir/log`, `dir/keys` and `dir/content`; what is not there yet is no problem. Public keys are for everybody to read.
 pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
-    for (name, rule) in [("keys", KEYS), ("log", LOG), ("log/records", LOG)] {
+    for (name, rule) in PLACES {
         let dir = dir.join(name);
         let Ok(metadata) = fs::metadata(&dir) else {
             continue;
@@ -53,7 +78,11 @@ pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
         for entry in fs::read_dir(&dir)? {
             let path = entry?.path();
             let public = path.extension().is_some_and(|extension| extension == "pub");
-            let metadata = fs::metadata(&path)?;
+            // Requests come and go.
+            let metadata = match fs::metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             let rule = if public { &LOG } else { &rule };
             if metadata.is_file()
                 && let Some(open) = judge(&path, metadata.mode(), rule, rule.file)
@@ -83,7 +112,7 @@ mod tests {
     #[test]
     fn whatever_others_could_change_or_read_is_named_with_the_remedy() {
         let dir = tempfile::tempdir().unwrap();
-        for inner in ["keys", "log", "log/records"] {
+        for (inner, _) in PLACES {
             fs::create_dir(dir.path().join(inner)).unwrap();
         }
         let files = [
@@ -91,6 +120,8 @@ mod tests {
             ("keys/log.pub", 0o644),
             ("log/checkpoint", 0o640),
             ("log/records/a", 0o640),
+            ("content/segments/a.tar", 0o640),
+            ("content/users/a", 0o600),
         ];
         let set = |name: &str, mode| {
             fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap()
@@ -99,8 +130,8 @@ mod tests {
             fs::write(dir.path().join(name), "x").unwrap();
             set(name, mode);
         }
-        for (name, mode) in [("keys", 0o700), ("log", 0o750), ("log/records", 0o750)] {
-            set(name, mode);
+        for (name, rule) in PLACES {
+            set(name, 0o777 & !(rule.never | 0o007));
         }
         assert!(check(dir.path()).unwrap().is_ok());
         for (name, bad, good) in [
@@ -110,6 +141,11 @@ mod tests {
             ("log", 0o770, 0o750),
             ("log/checkpoint", 0o660, 0o640),
             ("log/records/a", 0o642, 0o640),
+            ("content/segments", 0o770, 0o750),
+            ("content/segments/a.tar", 0o646, 0o640),
+            ("content/users", 0o750, 0o700),
+            ("content/users/a", 0o640, 0o600),
+            ("content/requests", 0o770, 0o700),
         ] {
             set(name, bad);
             let error = check(dir.path()).unwrap().unwrap_err().to_string();

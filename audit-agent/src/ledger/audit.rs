@@ -3,19 +3,22 @@
 //! In: a log as resources, the log's public key, what the auditor kept and asks for. Out: a [`Finding`] with one
 //! [`Verdict`]. Never: trust in a hash that was not computed here from the lines, where the lines are there.
 
+mod judge;
+
 use super::keys::Verifier;
 use super::merkle::proof::Head;
 use super::merkle::tile::{self, WIDTH};
 use super::merkle::tree::Tree;
 use super::merkle::{Hash, leaf};
 use super::note::{Checkpoint, Note, NoteError};
-use super::policy::{Cosigned, Policy};
+use super::policy::Policy;
 use super::source::{Source, hashes};
 use super::store::{CHECKPOINT, COSIGNED, KEPT};
 use super::verify::{LogCheck, Report};
 use crate::record::hash::hex;
+use judge::judge;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 /// What the check comes to; each has its own exit status.
@@ -29,7 +32,7 @@ pub enum Verdict {
     Tampered,
     /// There is nothing to check, or it cannot be read.
     Unreadable,
-    /// Intact, and the log itself says that something was not recorded.
+    /// Intact, and the log itself says that something was not recorded, or is silent where heartbeats should be.
     IntactWithGaps,
     /// Intact as far as the checkpoint goes; there are lines behind it.
     UnverifiedTail,
@@ -124,19 +127,37 @@ impl Walk {
     fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
         let seq = self.tree.size();
         if !self.check.line(line) {
-            let wrong_key = seq == 0 && self.check.of_another_key();
-            let verdict = if wrong_key {
-                Verdict::WrongKey
-            } else {
-                Verdict::Tampered
-            };
-            return Err(Stop::At(verdict, seq, self.check.reason()));
+            return Err(self.fault());
         }
         let hash = leaf(line);
         if seq == 0 {
             self.first_line = Some(hex(&<sha2::Sha256 as sha2::Digest>::digest(line)));
         }
-        self.grow(hash)
+        self.grow(hash).or_else(|stop| {
+            // What is wrong before this line comes first.
+            self.settle()?;
+            Err(stop)
+        })
+    }
+
+    /// Checks the signatures that were put off.
+    fn settle(&mut self) -> Result<(), Stop> {
+        if self.check.settle() {
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn fault(&self) -> Stop {
+        let seq = self.check.fault_seq().unwrap_or_default();
+        let wrong_key = seq == 0 && self.check.of_another_key();
+        let verdict = if wrong_key {
+            Verdict::WrongKey
+        } else {
+            Verdict::Tampered
+        };
+        Stop::At(verdict, seq, self.check.reason())
     }
 
     fn grow(&mut self, hash: Hash) -> Result<(), Stop> {
@@ -154,6 +175,7 @@ impl Walk {
 
     /// A bundle whose lines were deleted: its hashes, and the lines of it that are kept for ever.
     fn retired(&mut self, hashes: Vec<Hash>, kept: &BTreeMap<u64, Vec<u8>>) -> Result<(), Stop> {
+        self.settle()?;
         for hash in hashes {
             let seq = self.tree.size();
             if let Some(line) = kept.get(&seq) {
@@ -231,8 +253,8 @@ fn examine(
     finding.signed = newest.map_or(0, |(head, _)| head.size);
     finding.root = newest.map(|(head, _)| hex(&head.root));
     finding.torn = source.torn()?;
-    finding.unsigned = walk.tree.size().saturating_sub(finding.signed);
-    let reached = walk.tree.size();
+    let reached = walk.check.fault_seq().unwrap_or(walk.tree.size());
+    finding.unsigned = reached.saturating_sub(finding.signed);
     finding.log = walk.check.finish();
     walked?;
     if reached == 0 {
@@ -303,14 +325,14 @@ fn lines(
         }
         progress(walk.tree.size(), end.max(size));
     }
-    Ok(())
+    walk.settle()
 }
 
 /// Lines that stay when their segment goes, by number.
 fn kept_lines(source: &mut impl Source) -> io::Result<BTreeMap<u64, Vec<u8>>> {
     let bytes = source.fetch(KEPT)?.unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let numbered = lines.filter_map(|line| Some((super::verify::claim(line).ok()?.seq, line.to_vec())));
+    let numbered = lines.filter_map(|line| Some((super::line::claim(line).ok()?.seq, line.to_vec())));
     Ok(numbered.collect())
 }
 
@@ -331,67 +353,6 @@ fn retention(finding: &Finding) -> Result<(), Stop> {
         let reason = "the records are missing here, and no retention record says so".to_owned();
         return Err(Stop::At(Verdict::Tampered, seq, reason));
     }
-    Ok(())
-}
-
-/// The verdict on a log without a fault.
-fn judge(asked: &Asked, notes: Vec<(Head, Note)>, finding: &mut Finding) -> Result<(), Stop> {
-    let mut quorum: Option<(u64, Vec<Cosigned>)> = None;
-    for (head, note) in notes {
-        let signed = asked.policy.cosigned(&note).map_err(|error| {
-            let reason = format!("a witness's signature on the checkpoint: {error}");
-            Stop::At(Verdict::Tampered, head.size.saturating_sub(1), reason)
-        })?;
-        let names: BTreeSet<&str> = signed.iter().map(|signed| signed.witness.as_str()).collect();
-        let better = quorum.as_ref().is_none_or(|(size, _)| head.size > *size);
-        if asked.policy.is_met(&names) && better {
-            quorum = Some((head.size, signed));
-        }
-    }
-    let Some((size, signed)) = quorum else {
-        let unsigned = finding.signed == 0;
-        finding.verdict = if unsigned {
-            Verdict::UnverifiedTail
-        } else {
-            Verdict::PolicyUnmet
-        };
-        finding.reason = match unsigned {
-            true => "there is no checkpoint: whether the end is missing cannot be told".into(),
-            false => "no checkpoint has the cosignatures that the policy asks for".into(),
-        };
-        return Ok(());
-    };
-    let newest = signed.iter().map(|signed| signed.time).max();
-    finding.cosigned_by = signed.into_iter().map(|signed| signed.witness).collect();
-    finding.cosigned = size;
-    let old = asked
-        .newest_since
-        .filter(|since| newest.is_none_or(|newest| newest < *since));
-    let unverified = finding.signed + finding.unsigned - size;
-    (finding.verdict, finding.reason) = if old.is_some() {
-        (
-            Verdict::PolicyUnmet,
-            "the newest cosignature is older than asked for".into(),
-        )
-    } else if unverified > 0 || finding.torn {
-        let torn = if finding.torn {
-            ", and bytes that are no whole record"
-        } else {
-            ""
-        };
-        (
-            Verdict::UnverifiedTail,
-            format!("{unverified} records are behind the last checkpoint{torn}"),
-        )
-    } else if finding.log.gaps.is_empty() {
-        (Verdict::Intact, String::new())
-    } else {
-        let gaps: u64 = finding.log.gaps.values().sum();
-        (
-            Verdict::IntactWithGaps,
-            format!("{gaps} gap records say what was not recorded"),
-        )
-    };
     Ok(())
 }
 

@@ -10,12 +10,13 @@ use super::merkle::proof::Head;
 use super::merkle::tile::Tile;
 use super::merkle::tree::Tree;
 use super::note::{Checkpoint, Note};
+use super::shrink::shrunk;
+use super::unsigned::{Envelope, Unsigned};
 use crate::limits;
 use crate::record::hash::hex;
 use crate::record::{Body, Epoch, SCHEMA, rfc3339};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// What stands before the record in the bytes that are signed.
@@ -60,6 +61,8 @@ pub struct Chain {
     place: Place,
     /// Tiles that were filled and not taken yet.
     full: Vec<Tile>,
+    /// Of the last record.
+    unsigned: Unsigned,
     /// Of this epoch, since this chain began.
     records: u64,
     since_ns: Option<u64>,
@@ -79,6 +82,7 @@ impl Chain {
             key,
             place,
             full: Vec::new(),
+            unsigned: Unsigned::default(),
             records: 0,
             since_ns: None,
         }
@@ -133,49 +137,42 @@ impl Chain {
     }
 
     fn line(&mut self, body: &Body, unix_ns: u64, signer: Signer) -> Line {
-        let mut record = self.envelope(body, unix_ns, signer);
-        let mut bytes = encode(&record);
-        if bytes.len() > limits::RECORD_BYTES {
-            shrink(&mut record);
-            bytes = encode(&record);
+        let mut unsigned = std::mem::take(&mut self.unsigned);
+        let envelope = self.envelope(unix_ns, signer);
+        unsigned.set_body(body, &envelope);
+        if unsigned.bytes().len() > limits::RECORD_BYTES {
+            unsigned.set(&shrunk(body, &envelope));
         }
-        let message = [SIGNING_CONTEXT, &bytes].concat();
         let signature = match signer {
-            Signer::Log => self.log.sign(&message),
-            Signer::Epoch => self.key.sign(&message),
+            Signer::Log => self.log.sign(unsigned.message()),
+            Signer::Epoch => self.key.sign(unsigned.message()),
         };
-        record.insert("signature".into(), Value::from(STANDARD.encode(signature)));
-        let bytes = encode(&record);
         let line = Line {
             seq: self.place.seq,
-            bytes,
+            bytes: unsigned.line(&STANDARD.encode(signature)),
         };
+        self.unsigned = unsigned;
         self.place.prev = Sha256::digest(&line.bytes).into();
         self.place.tree.push(leaf(&line.bytes), &mut self.full);
         self.place.seq += 1;
         line
     }
 
-    fn envelope(&self, body: &Body, unix_ns: u64, signer: Signer) -> Map<String, Value> {
-        let mut record = match serde_json::to_value(body) {
-            Ok(Value::Object(record)) => record,
-            // A body is a struct with string keys: it always becomes an object.
-            _ => Map::new(),
-        };
+    fn envelope(&self, unix_ns: u64, signer: Signer) -> Envelope<'_> {
         let (epoch, key_id) = match signer {
             Signer::Log => (0, self.log.id_hex()),
             Signer::Epoch => (self.epochs.number(), self.key.id_hex()),
         };
-        let mut set = |name: &str, value: Value| record.insert(name.into(), value);
-        set("epoch", Value::from(epoch));
-        set("key_id", Value::from(key_id));
-        set("log_id", Value::from(self.log.name()));
-        set("prev", Value::from(hex(&self.place.prev)));
-        set("record_id", Value::from(self.record_id(unix_ns)));
-        set("schema", Value::from(SCHEMA));
-        set("seq", Value::from(self.place.seq));
-        set("time", Value::from(rfc3339(unix_ns)));
-        record
+        Envelope {
+            epoch,
+            key_id,
+            log_id: self.log.name(),
+            prev: hex(&self.place.prev),
+            record_id: self.record_id(unix_ns),
+            schema: SCHEMA,
+            seq: self.place.seq,
+            time: rfc3339(unix_ns),
+        }
     }
 
     /// A UUID version 7 (RFC 9562) whose random part is derived, so that a replay gives the same one.
@@ -217,56 +214,4 @@ fn hand_over(next: &Epochs, key: &LogKey) -> Body {
         next_epoch: next.number(),
         next_key: key.verifier().to_string(),
     })
-}
-
-/// RFC 8785 bytes: the map is sorted, keys are ASCII and numbers whole, so the plain encoder's output is canonical.
-pub fn encode(record: &Map<String, Value>) -> Vec<u8> {
-    serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// Takes what is longest and matters least out of a record that is over its cap, and says so.
-fn shrink(record: &mut Map<String, Value>) {
-    for (name, empty) in [
-        ("effective_params", Value::Object(Map::new())),
-        ("tool_calls", Value::Array(Vec::new())),
-        ("params", Value::Object(Map::new())),
-        ("finish_reasons_raw", Value::Array(Vec::new())),
-        ("finish_reasons", Value::Array(Vec::new())),
-        ("model_files", Value::Array(Vec::new())),
-        ("attachments", Value::Array(Vec::new())),
-    ] {
-        if record.contains_key(name) {
-            record.insert(name.into(), empty);
-        }
-    }
-    for side in ["client", "server"] {
-        if let Some(Value::Object(process)) = record.get_mut(side).and_then(|side| side.get_mut("process")) {
-            process.insert("argv".into(), Value::Array(Vec::new()));
-        }
-    }
-    let notes = record
-        .get_mut("capture")
-        .and_then(|capture| capture.get_mut("notes"));
-    if let Some(notes) = notes {
-        *notes = Value::from(vec!["record_over_cap"]);
-    }
-    shrink_models(record);
-}
-
-/// Bytes of an inventory's models when the record of all of them is too long.
-const MODELS_BYTES: usize = 32 * 1024;
-
-/// The first models of an inventory, and that there were more.
-fn shrink_models(record: &mut Map<String, Value>) {
-    let Some(Value::Array(models)) = record.get_mut("models") else {
-        return;
-    };
-    let mut room = MODELS_BYTES;
-    models.retain(|model| {
-        let len = model.to_string().len();
-        let fits = len <= room;
-        room = if fits { room - len } else { 0 };
-        fits
-    });
-    record.insert("truncated".into(), Value::from(true));
 }

@@ -5,7 +5,7 @@
 
 use super::tests::NOW;
 use super::*;
-use crate::ledger::audit::{Asked, Verdict, audit};
+use crate::ledger::audit::{Asked, Finding, Verdict, audit};
 use crate::ledger::disk::{Read, parent};
 use crate::ledger::note::Checkpoint;
 use crate::ledger::policy::Policy;
@@ -47,6 +47,8 @@ struct World {
     full: std::ops::Range<u64>,
     /// Each checkpoint that was ever to be seen.
     published: Vec<String>,
+    /// The world at the moment before each segment was deleted.
+    deletions: Vec<World>,
 }
 
 impl World {
@@ -199,6 +201,10 @@ impl Disk for Model {
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         world.step()?;
+        if name.starts_with(store::RECORDS) {
+            let before = world.clone();
+            world.deletions.push(before);
+        }
         world.names.remove(&self.name(name));
         Ok(())
     }
@@ -222,6 +228,8 @@ impl Disk for Model {
         Ok(())
     }
 }
+
+mod retention;
 
 /// Opens the log of `world` the way the agent does.
 fn start(world: &Rc<RefCell<World>>) -> Result<Ledger<Model>, LogError> {
@@ -260,6 +268,23 @@ fn work(ledger: &mut Ledger<Model>, rounds: u64, acknowledged: &mut u64) -> Resu
     Ok(())
 }
 
+/// What an auditor finds who kept all these checkpoints.
+fn check(disk: &Model, published: &[String]) -> Finding {
+    let key = tests::key().verifier();
+    let open = |note: &String| {
+        let (checkpoint, note) = Checkpoint::open(note, &key).unwrap();
+        (checkpoint.head, note)
+    };
+    let asked = Asked {
+        kept: published.iter().map(open).collect(),
+        key: key.clone(),
+        policy: Policy::default(),
+        first_line: None,
+        newest_since: None,
+    };
+    audit(&mut Files::new(disk), &asked, &mut |_, _| {})
+}
+
 /// After a cut: the log opens, goes on, has every acknowledged line and contradicts no checkpoint that was ever seen.
 fn holds(world: World, acknowledged: u64, what: &str) {
     let world = Rc::new(RefCell::new(world));
@@ -270,25 +295,14 @@ fn holds(world: World, acknowledged: u64, what: &str) {
         ledger.chain.seq()
     );
     work(&mut ledger, 1, &mut 0).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let kept = world.borrow().published.clone();
-    let key = tests::key().verifier();
-    let open = |note: &String| {
-        let (checkpoint, note) = Checkpoint::open(note, &key).unwrap();
-        (checkpoint.head, note)
-    };
-    let asked = Asked {
-        kept: kept.iter().map(open).collect(),
-        key: key.clone(),
-        policy: Policy::default(),
-        first_line: None,
-        newest_since: None,
-    };
-    let finding = audit(&mut Files::new(ledger.disk()), &asked, &mut |_, _| {});
+    let finding = check(ledger.disk(), &world.borrow().published);
     assert!(
         matches!(finding.verdict, Verdict::Intact | Verdict::IntactWithGaps),
         "{what}: {finding:?}"
     );
-    let secrets = ledger.keys.list("").unwrap();
+    assert_eq!(finding.log.lost_first_line, None, "{what}: no log was lost");
+    let mut secrets = ledger.keys.list("").unwrap();
+    secrets.retain(|name| name.starts_with("epoch-"));
     assert_eq!(
         secrets.len(),
         1,

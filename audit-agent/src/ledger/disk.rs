@@ -14,6 +14,10 @@ pub trait Read: std::fmt::Debug {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// The names in a directory, in order; none when there is no directory.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+    /// Length of a file; None when there is none.
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        Ok(self.read(name)?.map(|bytes| bytes.len() as u64))
+    }
 }
 
 impl<D: Read> Read for &D {
@@ -23,6 +27,10 @@ impl<D: Read> Read for &D {
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         (**self).list(dir)
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        (**self).size(name)
     }
 }
 
@@ -116,6 +124,14 @@ impl Read for DirDisk {
         let mut names = names.collect::<io::Result<Vec<String>>>()?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        match std::fs::metadata(self.path(name)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

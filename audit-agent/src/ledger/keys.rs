@@ -4,13 +4,16 @@
 //! made at first start, with mode 0600, and never shown. The public key is written beside them as a C2SP verifier key
 //! (`<name>+<key id>+<base64>`, signed-note.md).
 
+mod signing;
+
 use super::disk::DirDisk;
 use super::epoch::{self, Epochs};
 use crate::record::hash::hex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
+use signing::Signing;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -52,7 +55,9 @@ pub enum KeyError {
 /// Signs lines. Not shown, erased when dropped.
 pub struct LogKey {
     name: String,
-    key: SigningKey,
+    /// What records call it.
+    id: [u8; 4],
+    key: Signing,
 }
 
 impl std::fmt::Debug for LogKey {
@@ -65,9 +70,11 @@ impl std::fmt::Debug for LogKey {
 
 impl LogKey {
     pub fn new(name: &str, seed: &[u8; 32]) -> Self {
+        let key = Signing::new(seed);
         Self {
             name: name.into(),
-            key: SigningKey::from_bytes(seed),
+            id: id(name, Kind::Ed25519, &key.public()),
+            key,
         }
     }
 
@@ -76,7 +83,7 @@ impl LogKey {
     }
 
     pub fn id(&self) -> [u8; 4] {
-        self.verifier().id()
+        self.id
     }
 
     pub fn id_hex(&self) -> String {
@@ -87,12 +94,12 @@ impl LogKey {
         Verifier {
             name: self.name.clone(),
             kind: Kind::Ed25519,
-            key: self.key.verifying_key(),
+            key: self.key.public(),
         }
     }
 
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
+        self.key.sign(message)
     }
 }
 
@@ -107,16 +114,16 @@ pub struct Verifier {
 impl Verifier {
     /// SHA-256(name || 0x0A || type || key), the first 4 bytes.
     pub fn id(&self) -> [u8; 4] {
-        let digest = Sha256::new()
-            .chain_update(&self.name)
-            .chain_update([b'\n', self.kind as u8])
-            .chain_update(self.key.as_bytes())
-            .finalize();
-        [digest[0], digest[1], digest[2], digest[3]]
+        id(&self.name, self.kind, &self.key)
     }
 
     pub fn id_hex(&self) -> String {
         hex(&self.id())
+    }
+
+    /// Whether the key itself is the same, whatever it is called.
+    pub fn is_key_of(&self, other: &Self) -> bool {
+        self.key == other.key
     }
 
     /// The same key as one that signs with a time.
@@ -146,6 +153,18 @@ impl Verifier {
         self.key
             .verify_strict(message, &Signature::from_bytes(signature))
             .is_ok()
+    }
+
+    /// Whether all of these are this key's; much faster than one by one. Of false ones it does not say which.
+    pub fn verify_all(&self, signed: &[(Vec<u8>, [u8; 64])]) -> bool {
+        let messages: Vec<&[u8]> = signed.iter().map(|(message, _)| message.as_slice()).collect();
+        let signatures: Vec<_> = signed
+            .iter()
+            .map(|(_, bytes)| Signature::from_bytes(bytes))
+            .collect();
+        let keys = vec![self.key; signed.len()];
+        // What one by one is refused as weak is refused here by not being taken together.
+        !self.key.is_weak() && ed25519_dalek::verify_batch(&messages, &signatures, &keys).is_ok()
     }
 
     /// Reads `<name>+<key id>+<base64>`.
@@ -183,6 +202,15 @@ impl std::fmt::Display for Verifier {
     }
 }
 
+fn id(name: &str, kind: Kind, key: &VerifyingKey) -> [u8; 4] {
+    let digest = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', kind as u8])
+        .chain_update(key.as_bytes())
+        .finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
 /// Name of the systemd credential that holds the log key's 32 bytes (`LoadCredentialEncrypted=` seals it to a TPM).
 pub const CREDENTIAL: &str = "audit-agent.log-key";
 
@@ -202,8 +230,18 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys in `dir`, or makes them. A new log is called `name`; an old one keeps its name.
+    /// Reads the keys in `dir` and the credential, if there is one, or makes them. A new log is called `name`; an old one keeps
+    /// its name.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Self, KeyError> {
+        Self::with_credential(dir, name, credential()?)
+    }
+
+    /// As [`Keys::load_or_create`], for who could not read the credential any more: it is whose account started the agent.
+    pub fn with_credential(
+        dir: &Path,
+        name: &str,
+        credential: Option<Zeroizing<[u8; 32]>>,
+    ) -> Result<Self, KeyError> {
         let at = |path: &Path, source| KeyError::Io {
             path: path.into(),
             source,
@@ -213,7 +251,10 @@ impl Keys {
             .mode(0o700)
             .create(dir)
             .map_err(|source| at(dir, source))?;
-        let seed = log_secret(dir)?;
+        let seed = match credential {
+            Some(seed) => seed,
+            None => secret(&dir.join("log.key"))?,
+        };
         let hash = secret(&dir.join("hash.key"))?;
         let public = dir.join("log.pub");
         let name = match std::fs::read_to_string(&public) {
@@ -236,12 +277,30 @@ impl Keys {
     }
 }
 
-/// The log key as a systemd credential where the unit gives one, else the file of the key directory.
-fn log_secret(dir: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| Path::new(&dir).join(CREDENTIAL));
-    match credential.filter(|path| path.exists()) {
-        Some(path) => read(&path),
-        None => secret(&dir.join("log.key")),
+/// The key of the hashes alone, which must be there: for who looks a user up.
+pub fn hash_key(dir: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    read(&dir.join("hash.key"))
+}
+
+/// Bits of a secret's mode that let others at it.
+const FORBIDDEN: u32 = 0o077;
+/// Where a unit has `User=`, systemd lets that account read by an access control list, whose mask is shown in the place of the
+/// group's bits; the folder lets nobody else pass.
+const CREDENTIAL_FORBIDDEN: u32 = 0o037;
+
+/// The log key as a systemd credential, where the unit gives one.
+///
+/// # Errors
+/// One that is there and cannot be read: a log that goes on with another key would be another log.
+pub fn credential() -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
+    let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Ok(None);
+    };
+    let path = Path::new(&dir).join(CREDENTIAL);
+    match path.try_exists() {
+        Ok(true) => read_but_for(CREDENTIAL_FORBIDDEN, &path).map(Some),
+        Ok(false) => Ok(None),
+        Err(source) => Err(KeyError::Io { path, source }),
     }
 }
 
@@ -306,13 +365,18 @@ fn create(mut file: File) -> io::Result<Zeroizing<[u8; 32]>> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    read_but_for(FORBIDDEN, path)
+}
+
+/// A secret of a mode that has none of the bits `forbidden`.
+fn read_but_for(forbidden: u32, path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let at = |source| KeyError::Io {
         path: path.into(),
         source,
     };
     let mut file = File::open(path).map_err(at)?;
     let mode = file.metadata().map_err(at)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(KeyError::Mode {
             path: path.into(),
             mode,
@@ -326,3 +390,6 @@ fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     })?;
     Ok(Zeroizing::new(key))
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,11 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let mut policy = Self::default();
         let mut quorum = false;
-        for (at, line) in text.lines().enumerate().take(limits::POLICY_LINES) {
+        for (at, line) in text.lines().enumerate() {
+            if at >= limits::POLICY_LINES {
+                let reason = format!("more than {} lines are not read", limits::POLICY_LINES);
+                return Err(PolicyError::Line { line: at + 1, reason });
+            }
             let words: Vec<&str> = line
                 .split('#')
                 .next()
@@ -76,9 +80,11 @@ impl Policy {
             ["log", key] | ["log", key, _] => self.logs.push(verifier(key)?),
             ["witness", name, key, url @ ..] if url.len() < 2 => {
                 self.new_name(name)?;
+                let key = verifier(key)?.cosigner();
+                self.new_key(&key)?;
                 self.witnesses.push(Witness {
                     name: (*name).into(),
-                    key: verifier(key)?.cosigner(),
+                    key,
                     url: url.first().map(|url| (*url).into()),
                 });
             }
@@ -121,6 +127,14 @@ impl Policy {
             return Err(format!("`{name}` is there already"));
         }
         Ok(())
+    }
+
+    /// One key under two names would count as two witnesses.
+    fn new_key(&self, key: &Verifier) -> Result<(), String> {
+        match self.witnesses.iter().find(|witness| witness.key.is_key_of(key)) {
+            Some(witness) => Err(format!("the key is that of `{}` already", witness.name)),
+            None => Ok(()),
+        }
     }
 
     fn known(&self, name: &str) -> Result<String, String> {
@@ -174,6 +188,8 @@ fn verifier(key: &str) -> Result<Verifier, String> {
 }
 
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::keys::LogKey;
@@ -183,6 +199,11 @@ mod tests {
             .verifier()
             .cosigner()
             .to_string()
+    }
+
+    /// The same key with another name in it, and so with another id.
+    fn renamed(number: u8) -> String {
+        LogKey::new("other.example", &[number; 32]).verifier().to_string()
     }
 
     fn policy(rest: &str) -> Result<Policy, PolicyError> {
@@ -202,10 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn lines_beyond_the_cap_are_not_left_out_without_a_word() {
+        let error = policy(&("#\n".repeat(limits::POLICY_LINES) + "quorum none")).unwrap_err();
+        assert!(error.to_string().contains("line 10001"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (rest, word) in [
             ("", "quorum"),
             ("quorum x", "line 4"),
+            (&format!("witness w4 {}\nquorum none", witness(3)), "that of `w3`"),
+            (&format!("witness w4 {}\nquorum none", renamed(3)), "that of `w3`"),
             ("group g 4 w1 w2 w3\nquorum g", "never"),
             ("group g 2 w1 w1\nquorum g", "never"),
             ("group g 0 w1\nquorum g", "never"),

@@ -1,5 +1,6 @@
 use super::verify::{LogCheck, Report};
 use super::*;
+use crate::record::inference::Inference;
 use crate::record::{AgentStart, AgentStop, Heartbeat};
 use proptest::prelude::*;
 use std::fs;
@@ -27,6 +28,7 @@ pub fn bodies(count: usize) -> Vec<Body> {
             }),
             1 => Body::Heartbeat(Heartbeat {
                 counters: BTreeMap::from([("records".into(), number as u64)]),
+                ..Heartbeat::default()
             }),
             _ => Body::Gap(Gap {
                 place: "ring_buffer".into(),
@@ -51,6 +53,29 @@ fn check(lines: &[Vec<u8>]) -> Report {
         check.line(line);
     }
     check.finish()
+}
+
+/// Signatures are checked many at a time, and the first false one is named all the same.
+#[test]
+fn a_false_signature_is_named_by_its_own_line_wherever_it_is() {
+    let lines = log(300);
+    let signature_of = |line: &[u8]| {
+        let text = String::from_utf8(line.to_vec()).unwrap();
+        text.split("\"signature\":\"").nth(1).unwrap()[..88].to_owned()
+    };
+    for at in [0, 1, 2, 100, 128, 129, 130, 299] {
+        let mut forged = lines.clone();
+        let other = signature_of(&lines[(at + 3) % 300]);
+        let text = String::from_utf8(forged[at].clone()).unwrap();
+        forged[at] = text.replace(&signature_of(&lines[at]), &other).into_bytes();
+        // The line behind it does not follow it any more, and is not what is named.
+        let report = check(&forged);
+        assert_eq!(
+            report.fault.map(|fault| (fault.seq, fault.line)),
+            Some((at as u64, at as u64 + 1))
+        );
+        assert_eq!(report.records, at as u64);
+    }
 }
 
 #[test]
@@ -116,7 +141,7 @@ fn spaces_and_duplicate_keys_are_not_canonical() {
 
 #[test]
 fn an_oversized_record_is_shrunk_and_says_so() {
-    let inference = crate::record::inference::Inference {
+    let inference = Inference {
         effective_params: (0..2000).map(|n| (format!("p{n}"), "x".repeat(100))).collect(),
         ..Default::default()
     };
@@ -125,6 +150,37 @@ fn an_oversized_record_is_shrunk_and_says_so() {
     let line = lines.remove(1);
     assert!(line.bytes.len() < limits::RECORD_BYTES);
     assert!(String::from_utf8(line.bytes).unwrap().contains("record_over_cap"));
+}
+
+/// A bundle has no room for an entry of more than 65,535 bytes (C2SP tlog-tiles), and what is on the wire may be written six times
+/// as long as it was.
+#[test]
+fn no_record_is_longer_than_a_bundle_takes() {
+    let longest = || "\u{1}".repeat(limits::RECORD_STRING_BYTES);
+    let mut inference = Inference::default();
+    inference.endpoint.path = longest();
+    for text in [
+        &mut inference.model_requested,
+        &mut inference.model,
+        &mut inference.adapter,
+        &mut inference.conversation_id,
+        &mut inference.previous_response_id,
+        &mut inference.user_agent,
+        &mut inference.request_id,
+        &mut inference.traceparent,
+        &mut inference.api_version,
+        &mut inference.error_message,
+        &mut inference.response_id,
+        &mut inference.system_fingerprint,
+    ] {
+        *text = Some(longest());
+    }
+    let mut lines = Vec::new();
+    chain().sign(&Body::Inference(Box::new(inference)), NOW, &mut lines);
+    let line = lines.remove(1);
+    assert!(line.bytes.len() < limits::RECORD_BYTES, "{}", line.bytes.len());
+    let record: serde_json::Value = serde_json::from_slice(&line.bytes).unwrap();
+    assert_eq!(record["capture"]["notes"][0], "record_over_cap");
 }
 
 #[test]
@@ -161,11 +217,11 @@ fn verifier_keys_are_read_back() {
 }
 
 /// The keys that `dir` has, which outlive the log beside them.
-fn keys_in(dir: &Path) -> Keys {
+pub fn keys_in(dir: &Path) -> Keys {
     Keys::load_or_create(&dir.join("keys"), "test.example/log").unwrap()
 }
 
-fn open(dir: &Path) -> Result<(Ledger, Vec<Line>), LogError> {
+pub fn open(dir: &Path) -> Result<(Ledger, Vec<Line>), LogError> {
     Ledger::open(&dir.join("log"), keys_in(dir), NOW)
 }
 
@@ -173,7 +229,7 @@ fn segment_path(dir: &Path) -> PathBuf {
     dir.join("log").join(store::segment(0))
 }
 
-fn write_log(dir: &Path, stop: bool) -> Vec<u8> {
+pub fn write_log(dir: &Path, stop: bool) -> Vec<u8> {
     let (mut ledger, _) = open(dir).unwrap();
     for body in bodies(4) {
         assert!(!ledger.submit(&body, NOW).is_empty());
@@ -185,7 +241,7 @@ fn write_log(dir: &Path, stop: bool) -> Vec<u8> {
     fs::read(segment_path(dir)).unwrap()
 }
 
-fn lines_of(dir: &Path) -> Vec<Vec<u8>> {
+pub fn lines_of(dir: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(segment_path(dir)).unwrap();
     bytes
         .split(|byte| *byte == b'\n')
@@ -194,7 +250,7 @@ fn lines_of(dir: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn check_dir(dir: &Path) -> Report {
+pub fn check_dir(dir: &Path) -> Report {
     let mut check = LogCheck::new(keys_in(dir).log.verifier());
     for line in lines_of(dir) {
         check.line(&line);
@@ -210,6 +266,26 @@ fn goes_on_where_it_stopped() {
     assert!(first.is_empty(), "a clean stop needs no word");
     assert_eq!(ledger.submit(&bodies(1)[0], NOW)[0].seq, 6);
     ledger.commit(NOW).unwrap();
+    assert_eq!(check_dir(dir.path()).fault, None);
+}
+
+/// What a server wrote is in records, and a log that cannot be read back is not gone on with.
+#[test]
+fn goes_on_behind_a_record_with_any_names() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), false);
+    let names = ["$serde_json::private::RawValue", "a", "\u{7f}\"\\"];
+    let body = Body::Inference(Box::new(Inference {
+        effective_params: names.map(|name| (name.to_owned(), "1".into())).into(),
+        ..Inference::default()
+    }));
+    let (mut ledger, _) = open(dir.path()).unwrap();
+    assert_eq!(ledger.submit(&body, NOW).len(), 1);
+    ledger.close(NOW).unwrap();
+    drop(ledger);
+    let (mut ledger, first) = open(dir.path()).unwrap();
+    assert_eq!(first.len(), 1, "one word on the stop that is missing");
+    ledger.close(NOW).unwrap();
     assert_eq!(check_dir(dir.path()).fault, None);
 }
 
@@ -256,11 +332,16 @@ fn a_log_that_is_shorter_than_its_checkpoint_is_not_gone_on_with() {
         ),
         "{error}"
     );
+    assert!(error.to_string().contains("move the directory away"), "{error}");
     assert_eq!(
         fs::read(segment_path(dir.path())).unwrap(),
         cut,
         "evidence is left alone"
     );
+    fs::rename(dir.path().join("log"), dir.path().join("evidence")).unwrap();
+    let (_, said) = open(dir.path()).unwrap();
+    let word = String::from_utf8_lossy(&said[1].bytes).into_owned();
+    assert!(word.contains(&begun::hash(&lines[0])), "{word}");
 }
 
 #[test]

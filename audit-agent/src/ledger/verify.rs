@@ -3,189 +3,14 @@
 //! In: lines. Out: a [`Report`] that names the first line that is not as it was signed. Never: trust in anything that
 //! is not recomputed here; a panic, whatever the lines are.
 
-use super::chain::{GENESIS, SIGNING_CONTEXT, encode};
-use super::epoch::key_name;
-use super::keys::{Kind, Verifier};
-use crate::record::SCHEMA;
+use super::cadence::{Cadence, Silence};
+use super::chain::GENESIS;
+use super::keys::Verifier;
+use super::line::{Checked, LineError, Signed, Signer, check_form, check_line};
 use crate::record::hash::hex;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use thiserror::Error;
-
-/// Why a line is not one of this log.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum LineError {
-    #[error("not a JSON object")]
-    NotJson,
-    #[error("not in canonical form")]
-    NotCanonical,
-    #[error("the member `{0}` is missing or of the wrong kind")]
-    Member(&'static str),
-    #[error("of another log or key")]
-    OtherLog,
-    #[error("the signature is not the log's")]
-    Signature,
-    #[error("number {found} where {expected} has to be")]
-    Sequence { expected: u64, found: u64 },
-    #[error("does not follow the line before it")]
-    Chain,
-    #[error("signed in epoch {found}, and the epoch is {expected}")]
-    Epoch { expected: u64, found: u64 },
-    #[error("hands over to a key that is not the next epoch's")]
-    HandOver,
-}
-
-/// A line that is well formed and signed; its place is not judged.
-#[derive(Debug)]
-pub struct Checked {
-    pub seq: u64,
-    pub prev: String,
-    pub record_type: String,
-    pub time: String,
-    /// Only for gap records: where.
-    pub gap: Option<String>,
-    /// Only for epoch records: the next epoch and its key.
-    pub next: Option<(u64, Verifier)>,
-    /// Only for retention records: lines before this one are deleted.
-    pub retired_before: Option<u64>,
-}
-
-/// Which key has to have signed a line.
-#[derive(Clone, Debug)]
-pub struct Signer {
-    /// Name of the log.
-    pub origin: String,
-    pub epoch: u64,
-    pub key: Verifier,
-}
-
-impl Signer {
-    /// Of the first line: the log's own key.
-    pub fn first(log: Verifier) -> Self {
-        Self {
-            origin: log.name.clone(),
-            epoch: 0,
-            key: log,
-        }
-    }
-}
-
-/// Checks form and signature of one line (without its line end).
-pub fn check_line(line: &[u8], signer: &Signer) -> Result<Checked, LineError> {
-    let mut record: Map<String, Value> = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
-    // Duplicate keys, spaces, other escapes, floats and unsorted keys all come out different.
-    if encode(&record) != line || record.values().any(has_float) {
-        return Err(LineError::NotCanonical);
-    }
-    let signature = match record.remove("signature") {
-        Some(Value::String(text)) => STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()),
-        _ => None,
-    };
-    let signature: [u8; 64] = signature.ok_or(LineError::Member("signature"))?;
-    check_signer(&record, signer)?;
-    if !signer
-        .key
-        .verify(&[SIGNING_CONTEXT, &encode(&record)].concat(), &signature)
-    {
-        return Err(LineError::Signature);
-    }
-    let record_type = text(&record, "record_type")?;
-    Ok(Checked {
-        seq: number(&record, "seq")?,
-        prev: text(&record, "prev")?,
-        time: text(&record, "time")?,
-        gap: text(&record, "where").ok().filter(|_| record_type == "gap"),
-        retired_before: number(&record, "retired_before")
-            .ok()
-            .filter(|_| record_type == "retention"),
-        next: match record_type.as_str() {
-            "epoch" => Some(next_key(&record, signer)?),
-            _ => None,
-        },
-        record_type,
-    })
-}
-
-/// What a line says of itself, believed by nobody.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Claim {
-    pub seq: u64,
-    pub epoch: u64,
-    pub record_type: String,
-    pub time: String,
-    /// Of epoch records.
-    pub next: Option<(u64, String)>,
-}
-
-/// Reads a line without checking it.
-pub fn claim(line: &[u8]) -> Result<Claim, LineError> {
-    let record: Map<String, Value> = serde_json::from_slice(line).map_err(|_| LineError::NotJson)?;
-    Ok(Claim {
-        seq: number(&record, "seq")?,
-        epoch: number(&record, "epoch")?,
-        record_type: text(&record, "record_type")?,
-        time: text(&record, "time")?,
-        next: number(&record, "next_epoch")
-            .ok()
-            .zip(text(&record, "next_key").ok()),
-    })
-}
-
-fn check_signer(record: &Map<String, Value>, signer: &Signer) -> Result<(), LineError> {
-    if text(record, "schema")? != SCHEMA {
-        return Err(LineError::Member("schema"));
-    }
-    if text(record, "log_id")? != signer.origin {
-        return Err(LineError::OtherLog);
-    }
-    let (expected, found) = (signer.epoch, number(record, "epoch")?);
-    if found != expected {
-        return Err(LineError::Epoch { expected, found });
-    }
-    if text(record, "key_id")? != signer.key.id_hex() {
-        return Err(LineError::OtherLog);
-    }
-    Ok(())
-}
-
-/// The hand-over has to be to the very next epoch; only the first line may begin at another.
-fn next_key(record: &Map<String, Value>, signer: &Signer) -> Result<(u64, Verifier), LineError> {
-    let next = number(record, "next_epoch")?;
-    let key = Verifier::parse(&text(record, "next_key")?).map_err(|_| LineError::HandOver)?;
-    let follows = next == signer.epoch + 1 || signer.epoch == 0 && next > 0;
-    if follows && key.kind == Kind::Ed25519 && key.name == key_name(&signer.origin, next) {
-        Ok((next, key))
-    } else {
-        Err(LineError::HandOver)
-    }
-}
-
-fn text(record: &Map<String, Value>, name: &'static str) -> Result<String, LineError> {
-    match record.get(name) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(LineError::Member(name)),
-    }
-}
-
-fn number(record: &Map<String, Value>, name: &'static str) -> Result<u64, LineError> {
-    record
-        .get(name)
-        .and_then(Value::as_u64)
-        .ok_or(LineError::Member(name))
-}
-
-fn has_float(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => number.is_f64(),
-        Value::Array(values) => values.iter().any(has_float),
-        Value::Object(members) => members.values().any(has_float),
-        _ => false,
-    }
-}
 
 /// Where a log first is not what it was.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -204,6 +29,11 @@ pub struct Report {
     pub by_type: BTreeMap<String, u64>,
     /// Declared gaps by place.
     pub gaps: BTreeMap<String, u64>,
+    /// SHA-256 of line 0 of the log that the same key signed before this one, and that was gone when this one began.
+    pub lost_first_line: Option<String>,
+    /// Times of which no record says anything, the first of them; all are counted.
+    pub silences: Vec<Silence>,
+    pub silence_count: u64,
     pub first_time: Option<String>,
     pub last_time: Option<String>,
     /// Lines before this one are deleted, as the last retention record says.
@@ -220,9 +50,16 @@ pub struct LogCheck {
     seq: u64,
     /// None behind lines that are not there.
     prev: Option<[u8; 32]>,
+    /// Lines whose signatures are to be checked together, all of this signer.
+    pending: Vec<Checked>,
+    signed: Vec<Signed>,
     fault: Option<LineError>,
+    cadence: Cadence,
     report: Report,
 }
+
+/// Signatures that are checked together.
+const BATCH: usize = 128;
 
 impl LogCheck {
     pub fn new(verifier: Verifier) -> Self {
@@ -235,33 +72,62 @@ impl LogCheck {
             signer,
             seq,
             prev: Some(prev),
+            pending: Vec::new(),
+            signed: Vec::new(),
             fault: None,
+            cadence: Cadence::default(),
             report: Report::default(),
         }
     }
 
-    /// The next line without its line end; false when there is nothing more to check.
+    /// The next line without its line end; false when there is nothing more to check. A false signature may show some lines
+    /// later, at the latest when [`LogCheck::settle`] is called; the fault names its own line.
     pub fn line(&mut self, line: &[u8]) -> bool {
         if self.report.fault.is_some() {
             return false;
         }
         match self.check(line) {
-            Ok(checked) => {
+            Ok((checked, signed)) => {
                 self.prev = Some(Sha256::digest(line).into());
                 self.seq += 1;
-                self.count(checked);
-                true
+                let another_signer = checked.next.is_some();
+                self.pending.push(checked);
+                self.signed.push(signed);
+                !(another_signer || self.pending.len() >= BATCH) || self.settle()
             }
-            Err(reason) => {
-                self.report.fault = Some(Fault {
-                    seq: self.seq,
-                    line: self.report.records + 1,
-                    reason: reason.to_string(),
-                });
-                self.fault = Some(reason);
-                false
-            }
+            Err(reason) => self.settle() && self.fail(self.seq, reason),
         }
+    }
+
+    /// Checks the signatures that were put off; false when there is nothing more to check.
+    pub fn settle(&mut self) -> bool {
+        let (pending, signed) = (
+            std::mem::take(&mut self.pending),
+            std::mem::take(&mut self.signed),
+        );
+        let all = self.signer.key.verify_all(&signed);
+        for (checked, (message, signature)) in pending.into_iter().zip(signed) {
+            if !all && !self.signer.key.verify(&message, &signature) {
+                return self.fail(checked.seq, LineError::Signature);
+            }
+            self.count(checked);
+        }
+        self.report.fault.is_none()
+    }
+
+    /// The first line that is not right.
+    pub fn fault_seq(&self) -> Option<u64> {
+        self.report.fault.as_ref().map(|fault| fault.seq)
+    }
+
+    fn fail(&mut self, seq: u64, reason: LineError) -> bool {
+        self.report.fault = Some(Fault {
+            seq,
+            line: self.report.records + 1,
+            reason: reason.to_string(),
+        });
+        self.fault = Some(reason);
+        false
     }
 
     /// A line out of deleted ones: its signature, and the key or the retention that it names.
@@ -282,7 +148,9 @@ impl LogCheck {
 
     /// Goes on at line `seq`; those before it are not there.
     pub fn skip_to(&mut self, seq: u64) {
+        self.settle();
         (self.seq, self.prev) = (seq, None);
+        self.cadence.skip();
     }
 
     /// Whether the fault is that the log or its key is another.
@@ -295,8 +163,8 @@ impl LogCheck {
         self.fault.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn check(&self, line: &[u8]) -> Result<Checked, LineError> {
-        let checked = check_line(line, &self.signer)?;
+    fn check(&self, line: &[u8]) -> Result<(Checked, Signed), LineError> {
+        let (checked, signed) = check_form(line, &self.signer)?;
         let expected = self.seq;
         if checked.seq != expected {
             return Err(LineError::Sequence {
@@ -311,10 +179,11 @@ impl LogCheck {
         if self.signer.epoch == 0 && checked.next.is_none() {
             return Err(LineError::HandOver);
         }
-        Ok(checked)
+        Ok((checked, signed))
     }
 
     fn count(&mut self, checked: Checked) {
+        self.cadence.line(&checked);
         if let Some((epoch, key)) = checked.next {
             (self.signer.epoch, self.signer.key) = (epoch, key);
         }
@@ -325,6 +194,9 @@ impl LogCheck {
         self.report.records += 1;
         self.report.first_time.get_or_insert_with(|| checked.time.clone());
         self.report.last_time = Some(checked.time);
+        if checked.lost_first_line.is_some() {
+            self.report.lost_first_line = checked.lost_first_line;
+        }
         if let Some(place) = checked.gap {
             *self.report.gaps.entry(place).or_default() += 1;
         }
@@ -336,7 +208,13 @@ impl LogCheck {
         self.report.torn = true;
     }
 
-    pub fn finish(self) -> Report {
-        self.report
+    pub fn finish(mut self) -> Report {
+        self.settle();
+        let (silences, silence_count) = self.cadence.finish();
+        Report {
+            silences,
+            silence_count,
+            ..self.report
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! before the answer is given: see [`state`]. Never: two cosignatures that contradict each other.
 
 pub mod client;
+pub mod cosigned;
 pub mod state;
 
 use super::keys::Verifier;

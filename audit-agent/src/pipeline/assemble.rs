@@ -1,5 +1,7 @@
 //! A finished exchange and what is known of its surroundings, put together as a record.
 
+mod seen;
+
 use super::connection::Connection;
 use super::exchange::Finished;
 use super::hops::Link;
@@ -11,8 +13,7 @@ use crate::http::BodyState;
 use crate::limits::cut;
 use crate::record::hash::{Hasher, Subject};
 use crate::record::inference::{
-    Attachment, Capture, Client, Confidence, Endpoint, Inference, ProcessInfo, Results, Server, TlsCapture,
-    ToolCall, Upstream, WeightsFile, Workload,
+    Attachment, Client, Confidence, Endpoint, Inference, Results, Server, ToolCall, Upstream, WeightsFile,
 };
 use crate::record::served::{Inventory, ServedModel};
 use crate::record::{INTEGER_MAX, rfc3339};
@@ -50,7 +51,7 @@ pub fn inference(finished: &Finished, around: &Surroundings<'_>) -> Inference {
     cause(&mut record, around);
     who(&mut record, finished, around);
     model(&mut record, &finished.call, around);
-    record.capture = capture(finished, around);
+    record.capture = seen::capture(finished, around);
     record.completeness = completeness(&record).into();
     record
 }
@@ -76,7 +77,7 @@ fn exchange(record: &mut Inference, finished: &Finished, around: &Surroundings<'
     record.traceparent = finished.traceparent.clone();
     record.user_agent = finished.user_agent.clone();
     record.hash_alg = around.hasher.algorithm().name().into();
-    record.salt_id = around.hasher.salt_id();
+    record.salt_id = around.hasher.salt_id().into();
     record.system = around.system.into();
     let whole = |end: &crate::http::BodyEnd| end.state == BodyState::Complete && end.body_bytes > 0;
     record.request_body_hash =
@@ -171,8 +172,10 @@ fn special(record: &mut Inference, call: &Call, hasher: &Hasher) {
     let upstream = &call.upstream;
     record.upstream = (*upstream != call::Upstream::default()).then(|| Upstream {
         call_id: upstream.call_id.clone(),
+        cost_usd: upstream.cost_usd.clone(),
         host: upstream.host.clone(),
         model: upstream.model.clone(),
+        model_id: upstream.model_id.clone(),
         retry_count: upstream.retry_count,
     });
 }
@@ -197,13 +200,8 @@ fn completeness(record: &Inference) -> &'static str {
     match (capture.state.as_str(), record.error_type.as_deref()) {
         ("partial" | "header_only", _) if capture.joined && capture.bytes_missed == 0 => "mid_connection",
         ("partial", _) => "truncated_capture",
-        (_, Some(kind @ ("client_abort" | "no_terminator"))) => {
-            if kind == "client_abort" {
-                "client_abort"
-            } else {
-                "no_terminator"
-            }
-        }
+        (_, Some("client_abort")) => "client_abort",
+        (_, Some("no_terminator")) => "no_terminator",
         ("header_only", _) => "no_response",
         (_, Some(_)) => "server_error",
         _ if capture
@@ -277,7 +275,7 @@ fn choices(record: &mut Inference, call: &Call, hasher: &Hasher) {
     for tool in call.choices.iter().flat_map(|choice| &choice.tool_calls) {
         record.tool_calls.push(ToolCall {
             arguments_bytes: tool.arguments.len() as u64,
-            arguments_hash: hasher.hash(Subject::ToolArguments, tool.arguments.as_bytes()),
+            arguments_hash: Some(hasher.hash(Subject::ToolArguments, tool.arguments.as_bytes())),
             id: tool.id.clone(),
             name: tool.name.clone(),
         });
@@ -317,22 +315,23 @@ fn texts(params: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
 fn who(record: &mut Inference, finished: &Finished, around: &Surroundings<'_>) {
     let connection = around.connection;
     let process = |pid: Option<u32>| pid.and_then(|pid| around.processes.get(pid));
+    let said = |pid: Option<u32>| pid.and_then(|pid| around.processes.said(pid));
     record.api_key_hash = finished.api_key_hash.clone();
     record.client = Client {
         address: connection.remote.map(|address| address.ip().to_string()),
         port: connection.remote.map(|address| address.port().into()),
-        process: process(connection.client_pid).map(ProcessInfo::from),
+        process: said(connection.client_pid).map(|said| said.process.clone()),
         uid: connection.peer_uid.map(u64::from),
-        workload: process(connection.client_pid).map(|fact| Workload::from(&fact.workload)),
+        workload: said(connection.client_pid).map(|said| said.workload.clone()),
     };
     record.server = Server {
         address: connection.local.map(|address| address.ip().to_string()),
         port: connection.local.map(|address| address.port().into()),
-        process: process(connection.server_pid).map(ProcessInfo::from),
+        process: said(connection.server_pid).map(|said| said.process.clone()),
         unix_path: connection.unix_path.clone(),
     };
-    record.workload = process(connection.server_pid)
-        .map(|fact| Workload::from(&fact.workload))
+    record.workload = said(connection.server_pid)
+        .map(|said| said.workload.clone())
         .unwrap_or_default();
     let named = finished
         .call
@@ -369,84 +368,5 @@ fn model(record: &mut Inference, call: &Call, around: &Surroundings<'_>) {
         record.model_version_source = Some("weights_file".into());
     } else if !files.is_empty() {
         record.model_version_source = Some("weights_file_digest_pending".into());
-    }
-}
-
-fn capture(finished: &Finished, around: &Surroundings<'_>) -> Capture {
-    let missed = finished
-        .request
-        .missed_bytes
-        .saturating_add(finished.response.missed_bytes)
-        .min(INTEGER_MAX);
-    let seen = finished.request.wire_bytes + finished.response.wire_bytes;
-    let (request, response) = (finished.request.state, finished.response.state);
-    let state = match (request, response, finished.status) {
-        (BodyState::Complete, BodyState::Complete, _) => "complete",
-        (_, _, None) => "header_only",
-        // A peer that went away is seen completely: there was nothing more.
-        (BodyState::Complete | BodyState::Aborted, BodyState::Complete | BodyState::Aborted, _)
-            if missed == 0 =>
-        {
-            "complete"
-        }
-        _ => "partial",
-    };
-    let mut notes: Vec<String> = finished
-        .call
-        .notes
-        .iter()
-        .map(|note| (*note).to_owned())
-        .collect();
-    if finished.head_partial {
-        notes.push("headers_partial".to_owned());
-    }
-    for end in [request, response] {
-        if let BodyState::Malformed(why) | BodyState::Undecodable(why) = end {
-            notes.push(why.to_owned());
-        }
-    }
-    Capture {
-        bytes_missed: missed,
-        bytes_seen: seen,
-        gaps: around
-            .connection
-            .gaps
-            .iter()
-            .map(|(cause, len)| (cause.name().to_owned(), (*len).min(INTEGER_MAX)))
-            .collect(),
-        joined: around.connection.joined,
-        notes,
-        request_state: state_name(request).into(),
-        response_state: state_name(response).into(),
-        source: around.capture_path.into(),
-        state: state.into(),
-        tls: tls(around),
-    }
-}
-
-/// The library that had the plaintext. Where a process has several, all of them are named.
-fn tls(around: &Surroundings<'_>) -> Option<TlsCapture> {
-    let tls = around.connection.tls?;
-    let libraries = around.processes.tls(around.connection.watched_pid());
-    let seen = || libraries.iter().filter(|library| library.problem.is_none());
-    let mut names: Vec<_> = seen().map(|library| library.library.clone()).collect();
-    let mut versions: Vec<_> = seen().filter_map(|library| library.version.clone()).collect();
-    names.dedup();
-    versions.dedup();
-    let joined = |names: Vec<String>| (!names.is_empty()).then(|| cut(&names.join(",")));
-    Some(TlsCapture {
-        library: joined(names),
-        pairing: tls.pairing.name().into(),
-        version: joined(versions),
-    })
-}
-
-fn state_name(state: BodyState) -> &'static str {
-    match state {
-        BodyState::Complete => "complete",
-        BodyState::Aborted => "aborted",
-        BodyState::Gap => "gap",
-        BodyState::Malformed(_) => "malformed",
-        BodyState::Undecodable(_) => "undecodable",
     }
 }

@@ -68,7 +68,8 @@ impl Pipeline {
         self.finish(key, &finished, out);
     }
 
-    /// The kernel has counted so many bytes: what did not come is declared missing for `cause`.
+    /// The kernel has counted so many bytes: what did not come is declared missing for `cause`, and a request that was
+    /// answered before its end is not waited for.
     pub(super) fn catch_up(
         &mut self,
         key: ConnKey,
@@ -103,6 +104,7 @@ impl Pipeline {
                 });
             });
         }
+        http.settle(&mut |event| finished.extend(exchanges.event(event, time_ns, hasher)));
         self.finish(key, &finished, out);
     }
 }

@@ -3,18 +3,20 @@
 //! In: HTTP events of one connection with their times. Out: [`Finished`] exchanges that were calls to a model.
 //! Never: a secret: API keys are hashed as their head is read.
 
+mod finished;
 mod identity;
 mod messages;
+mod room;
 mod untold;
 
-use crate::call::{Call, CallError};
-use crate::http::{BodyEnd, BodyState, HttpEvent, HttpVersion, RequestHead, ResponseHead};
+use crate::call::CallError;
+use crate::http::{BodyEnd, BodyState, HttpEvent, RequestHead};
 use crate::infer::{self, Classified, Decoder, End};
-use crate::limits::cut;
+use crate::limits;
 use crate::record::hash::{Hasher, Subject};
-use identity::{api_key, user_header};
+pub use finished::Finished;
 use messages::Traffic;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use untold::Untold;
 
 /// What a connection has shown to be.
@@ -46,51 +48,39 @@ impl Evidence {
     }
 }
 
-/// A call to a model that is over.
-#[derive(Clone, Debug)]
-pub struct Finished {
-    pub call: Call,
-    /// Number of its exchange on the connection, and of the call in that exchange.
-    pub number: (u64, u64),
-    /// Known before the end, when the decoder could tell the prompt then.
-    pub prompt_hash: Option<String>,
-    pub method: String,
-    pub path: String,
-    pub api_key_hash: Option<String>,
-    pub user: Option<(&'static str, String)>,
-    pub user_agent: Option<String>,
-    pub request_id: Option<String>,
-    pub traceparent: Option<String>,
-    pub protocol: HttpVersion,
-    /// Not every field of its heads is known.
-    pub head_partial: bool,
-    pub status: Option<u16>,
-    pub request: BodyEnd,
-    pub response: BodyEnd,
-    pub start_ns: u64,
-    /// The last byte of the request.
-    pub asked_ns: u64,
-    pub end_ns: u64,
-}
-
 #[derive(Debug)]
 struct Open {
     decoder: Box<dyn Decoder>,
     finished: Finished,
     /// Whether the request's end will show that it is a call.
     perhaps: bool,
+    /// Whether the request has its end.
+    asked: bool,
+    /// How and when the response ended, where it did before its request.
+    answered: Option<(BodyEnd, u64)>,
     traffic: Traffic,
     untold: Untold,
+    /// The request body, and whether it is kept until the prompt is read.
+    part: Vec<u8>,
+    keeps_part: bool,
     /// What a peer said was wrong when it ended its WebSocket.
     close_error: Option<CallError>,
+    /// Bytes that its decoder holds.
+    held: usize,
+    /// They were given up once.
+    cut: bool,
 }
 
 /// The exchanges of one connection.
 #[derive(Debug, Default)]
 pub struct Exchanges {
+    /// Text is stored, so bodies without a prompt are kept too.
+    keeps_text: bool,
     open: HashMap<u64, Open>,
-    /// Exchanges whose path is not known: their bytes are said to be in no message.
-    nameless: HashSet<u64>,
+    /// Bytes that their decoders hold.
+    held: usize,
+    /// Exchanges whose path is not known, and whether one of their messages is over: their bytes are said to be in no message.
+    nameless: HashMap<u64, bool>,
     pub evidence: Evidence,
     /// Not taken yet.
     progress: Vec<Progress>,
@@ -99,37 +89,34 @@ pub struct Exchanges {
     pub skipped_missed: u64,
     /// When the first of them came.
     skipped_ns: u64,
+    /// The connection began with an answer.
+    pub unasked: bool,
 }
 
 impl Exchanges {
+    /// Of a new connection; `keeps_text` where text is stored.
+    pub fn new(keeps_text: bool) -> Self {
+        Self {
+            keeps_text,
+            ..Self::default()
+        }
+    }
+
     /// Takes one HTTP event at `time_ns`; gives the calls that it ended.
     pub fn event(&mut self, event: HttpEvent<'_>, time_ns: u64, hasher: &Hasher) -> Vec<Finished> {
         match event {
             HttpEvent::RequestHead { exchange, head } => self.begin(exchange, &head, time_ns, hasher),
             HttpEvent::RequestBody { exchange, data } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
+                    open.keep(data);
                     open.decoder.request_body(data);
                 }
+                self.weigh(exchange);
             }
             HttpEvent::RequestEnd { exchange, end } => {
-                self.count_nameless(exchange, end, time_ns);
-                if let Some(open) = self.open.get_mut(&exchange) {
-                    open.decoder.request_end(end.state == BodyState::Complete);
-                    open.finished.request = end;
-                    open.finished.asked_ns = time_ns;
-                    let prompt = open.decoder.prompt();
-                    open.finished.prompt_hash = prompt.map(|prompt| hasher.hash(Subject::Prompt, prompt));
-                    let (perhaps, is_call) = (std::mem::take(&mut open.perhaps), open.decoder.has_call());
-                    if perhaps {
-                        self.evidence.judge(is_call);
-                    }
-                    if perhaps && is_call {
-                        self.progress.push(Progress::Begun(exchange));
-                    }
-                    if is_call || !perhaps {
-                        self.progress.push(Progress::Asked(exchange));
-                    }
-                }
+                let ended = self.asked(exchange, end, time_ns, hasher);
+                self.weigh(exchange);
+                return ended;
             }
             HttpEvent::ResponseHead { exchange, head } => {
                 if let Some(open) = self.open.get_mut(&exchange) {
@@ -143,12 +130,15 @@ impl Exchanges {
                     open.untold.body(data, open.decoder.as_mut());
                     open.decoder.response_body(data, time_ns);
                 }
+                self.weigh(exchange);
             }
             HttpEvent::ResponseEnd { exchange, end } => {
                 self.count_nameless(exchange, end, time_ns);
-                self.nameless.remove(&exchange);
-                let open = self.open.remove(&exchange);
-                return open.and_then(|open| open.end(end, time_ns)).into_iter().collect();
+                match self.open.get_mut(&exchange) {
+                    // Whether its request is whole shows later.
+                    Some(open) if !open.asked => open.answered = Some((end, time_ns)),
+                    _ => return self.end(exchange, end, time_ns),
+                }
             }
             HttpEvent::Message {
                 exchange,
@@ -157,9 +147,10 @@ impl Exchanges {
                 data,
                 wire_bytes,
             } => {
-                if let Some(open) = self.open.get_mut(&exchange) {
-                    return open.message(response, binary, data, wire_bytes, time_ns);
-                }
+                let open = self.open.get_mut(&exchange);
+                let ended = open.map(|open| open.message(response, binary, data, wire_bytes, time_ns));
+                self.weigh(exchange);
+                return ended.unwrap_or_default();
             }
             HttpEvent::MessageLost {
                 exchange,
@@ -198,14 +189,55 @@ impl Exchanges {
                 self.skipped_seen += seen;
                 self.skipped_missed = self.skipped_missed.saturating_add(missed);
             }
-            HttpEvent::HeadLost { head } => {
-                if matches!(infer::classify(&head), Classified::Inference(_)) {
-                    self.evidence.judge(true);
-                }
-            }
-            HttpEvent::NotHttp | HttpEvent::Unasked => self.evidence.not_http = true,
+            // Its bytes are declared; that it was a call says that this is a server of models.
+            HttpEvent::HeadLost { head } => match infer::classify(&head) {
+                Classified::Inference(_) | Classified::Metadata => self.evidence.judge(true),
+                Classified::Perhaps(_) | Classified::Hint(_) | Classified::Other => {}
+            },
+            HttpEvent::Unasked => self.unasked = true,
+            HttpEvent::NotHttp => self.evidence.not_http = true,
         }
         Vec::new()
+    }
+
+    /// The request of an exchange is over, and the exchange is where it was answered before.
+    fn asked(&mut self, exchange: u64, end: BodyEnd, time_ns: u64, hasher: &Hasher) -> Vec<Finished> {
+        self.count_nameless(exchange, end, time_ns);
+        let Some(open) = self.open.get_mut(&exchange) else {
+            return Vec::new();
+        };
+        open.asked = true;
+        open.decoder.request_end(end.state == BodyState::Complete);
+        open.settle_part();
+        open.finished.request = end;
+        let prompt = open.decoder.prompt();
+        open.finished.prompt_hash = prompt.map(|prompt| hasher.hash(Subject::Prompt, prompt));
+        let (perhaps, is_call) = (std::mem::take(&mut open.perhaps), open.decoder.has_call());
+        if perhaps {
+            self.evidence.judge(is_call);
+        }
+        if perhaps && is_call {
+            self.progress.push(Progress::Begun(exchange));
+        }
+        if is_call || !perhaps {
+            self.progress.push(Progress::Asked(exchange));
+        }
+        match open.answered {
+            Some((answer, answered_ns)) => self.end(exchange, answer, answered_ns),
+            None => {
+                open.finished.asked_ns = time_ns;
+                Vec::new()
+            }
+        }
+    }
+
+    fn end(&mut self, exchange: u64, answer: BodyEnd, time_ns: u64) -> Vec<Finished> {
+        let open = self.open.remove(&exchange);
+        let freed = open.as_ref().map_or(0, |open| open.held);
+        self.held = self.held.saturating_sub(freed);
+        open.and_then(|open| open.end(answer, time_ns))
+            .into_iter()
+            .collect()
     }
 
     fn begin(&mut self, exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) {
@@ -221,7 +253,7 @@ impl Exchanges {
             }
             Classified::Metadata => return self.evidence.judge(true),
             Classified::Other if head.target.is_empty() => {
-                self.nameless.insert(exchange);
+                self.nameless.insert(exchange, false);
                 return;
             }
             Classified::Other => return self.evidence.judge(false),
@@ -230,9 +262,15 @@ impl Exchanges {
             decoder,
             finished: Finished::begin(exchange, head, time_ns, hasher),
             perhaps,
+            asked: false,
+            answered: None,
             traffic: Traffic::default(),
             untold: Untold::default(),
+            part: Vec::new(),
+            keeps_part: self.keeps_text && is_text(head),
             close_error: None,
+            held: 0,
+            cut: false,
         };
         if !perhaps {
             self.progress.push(Progress::Begun(exchange));
@@ -257,7 +295,10 @@ impl Exchanges {
     }
 
     fn count_nameless(&mut self, exchange: u64, end: BodyEnd, time_ns: u64) {
-        if self.nameless.contains(&exchange) {
+        if let Some(half_over) = self.nameless.get_mut(&exchange) {
+            if std::mem::replace(half_over, true) {
+                self.nameless.remove(&exchange);
+            }
             self.note_skipped(time_ns);
             self.skipped_seen = self.skipped_seen.saturating_add(end.wire_bytes);
             self.skipped_missed = self.skipped_missed.saturating_add(end.missed_bytes);
@@ -286,10 +327,33 @@ impl Exchanges {
     }
 }
 
+/// Whether the body may be text, by what its head says.
+fn is_text(head: &RequestHead) -> bool {
+    let kind = head.headers.first("content-type").map(str::to_ascii_lowercase);
+    kind.is_none_or(|kind| kind.starts_with("text/") || kind.contains("json"))
+}
+
 impl Open {
+    /// Keeps the first bytes of the request body.
+    fn keep(&mut self, data: &[u8]) {
+        if self.keeps_part {
+            let room = limits::BODY_BYTES.saturating_sub(self.part.len());
+            self.part.extend(data.iter().take(room));
+        }
+    }
+
+    /// Lets go of the request body where its prompt was read.
+    fn settle_part(&mut self) {
+        let part = std::mem::take(&mut self.part);
+        if self.decoder.prompt().is_none() && !part.is_empty() {
+            self.finished.request_part = Some(part);
+        }
+    }
+
     /// None when nothing is left to tell: every call of the exchange was over before.
     fn end(mut self, response: BodyEnd, time_ns: u64) -> Option<Finished> {
         self.untold.body(&[], self.decoder.as_mut());
+        self.settle_part();
         if !self.decoder.has_call() {
             return None;
         }
@@ -300,6 +364,9 @@ impl Open {
             BodyState::Gap | BodyState::Malformed(_) | BodyState::Undecodable(_) => End::Partial,
         };
         let mut call = self.decoder.finish(end);
+        if self.cut {
+            call.note(room::NOTE);
+        }
         call.error = call.error.or(self.close_error);
         Some(Finished {
             call,
@@ -308,54 +375,6 @@ impl Open {
             end_ns: time_ns,
             ..self.finished
         })
-    }
-}
-
-impl Finished {
-    fn begin(exchange: u64, head: &RequestHead, time_ns: u64, hasher: &Hasher) -> Self {
-        let header = |name: &str| head.headers.first(name).map(cut);
-        Self {
-            call: Call::default(),
-            number: (exchange, 0),
-            prompt_hash: None,
-            method: cut(&head.method),
-            path: cut(head.path()),
-            api_key_hash: api_key(head).map(|key| hasher.hash(Subject::ApiKey, key.as_bytes())),
-            user: user_header(head),
-            user_agent: header("user-agent"),
-            request_id: header("x-request-id").or_else(|| header("x-correlation-id")),
-            traceparent: header("traceparent"),
-            protocol: head.version,
-            head_partial: false,
-            status: None,
-            request: unseen(),
-            response: unseen(),
-            start_ns: time_ns,
-            asked_ns: time_ns,
-            end_ns: time_ns,
-        }
-    }
-
-    fn answered(&mut self, head: &ResponseHead) {
-        self.status = Some(head.status).filter(|status| *status != 0);
-        let id = || {
-            head.headers
-                .first("x-request-id")
-                .or_else(|| head.headers.first("request-id"))
-                .or_else(|| head.headers.first("x-correlation-id"))
-                .map(cut)
-        };
-        self.request_id = self.request_id.take().or_else(id);
-    }
-}
-
-fn unseen() -> BodyEnd {
-    BodyEnd {
-        state: BodyState::Gap,
-        wire_bytes: 0,
-        body_bytes: 0,
-        missed_bytes: 0,
-        body_sha256: [0; 32],
     }
 }
 

@@ -37,15 +37,6 @@ impl Pipeline {
                     self.look_up(pid, out);
                 }
             }
-            HostFact::UnixPath {
-                sock,
-                generation,
-                path,
-            } => {
-                if let Some(connection) = self.connections.get_mut(&ConnKey { sock, generation }) {
-                    connection.unix_path = Some(path);
-                }
-            }
             HostFact::Loss {
                 boot_ns,
                 events,
@@ -98,6 +89,7 @@ impl Pipeline {
             boot_id: start.boot_id.clone(),
             capture_path: start.capture_path.clone(),
             config_sha256: start.config_sha256.clone(),
+            heartbeat_s: self.options.heartbeat_s(),
             host: start.host.clone(),
             kernel: start.kernel.clone(),
             verifier_key: self.options.verifier_key.clone(),

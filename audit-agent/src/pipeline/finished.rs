@@ -7,6 +7,8 @@ use super::assemble::{self, Surroundings};
 use super::exchange::Finished;
 use super::hops::Link;
 use super::{Output, Pipeline};
+use crate::content::Mode;
+use crate::content::draft::Draft;
 use crate::record::Body;
 use crate::record::served::Admin;
 use audit_common::abi::ConnKey;
@@ -15,11 +17,15 @@ impl Pipeline {
     pub(super) fn finish(&mut self, key: ConnKey, finished: &[Finished], out: &mut Vec<Output>) {
         for finished in finished {
             let (exchange_id, link) = self.ended(key, finished);
-            let Some((body, counter)) = self.told(key, finished, exchange_id, link) else {
+            let Some((mut body, counter)) = self.told(key, finished, exchange_id, link) else {
                 continue;
             };
+            self.keep(finished, &mut body, out);
             if finished.call.api == "undecoded" {
                 self.count("inferences_undecoded", 1);
+            }
+            if finished.was_cut() {
+                self.count("calls_cut", 1);
             }
             if let Some(connection) = self.connections.get_mut(&key) {
                 connection.gaps.clear();
@@ -30,6 +36,17 @@ impl Pipeline {
             }
             out.push(self.record(body, finished.end_ns));
             self.count(counter, 1);
+        }
+    }
+
+    /// What the operator wants kept of prompts and completions: text, hashes, or neither.
+    fn keep(&self, finished: &Finished, body: &mut Body, out: &mut Vec<Output>) {
+        match self.options.content {
+            Mode::None => body.content_hashes().for_each(|hash| *hash = None),
+            Mode::Redacted | Mode::Full if matches!(body, Body::Inference(_)) => {
+                out.push(Output::Content(Box::new(Draft::of(finished))));
+            }
+            Mode::Hash | Mode::Redacted | Mode::Full => {}
         }
     }
 

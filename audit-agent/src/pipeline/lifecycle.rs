@@ -23,6 +23,15 @@ const SYNC_AFTER_NS: u64 = 2_000_000_000;
 /// How long bytes without a record wait for more of them before they are declared.
 const DECLARE_AFTER_NS: u64 = 1_000_000_000;
 
+/// The name of a unix socket as text, `@` first when it is abstract (unix(7)).
+fn unix_path(name: &[u8]) -> Option<String> {
+    let (mark, name) = match name.split_first()? {
+        (0, rest) => ("@", rest),
+        _ => ("", name.split(|byte| *byte == 0).next()?),
+    };
+    Some(format!("{mark}{}", String::from_utf8_lossy(name)))
+}
+
 impl Pipeline {
     pub(super) fn opened(&mut self, conn: &Conn, event: &Event<'_>, out: &mut Vec<Output>) {
         const AF_UNIX: u16 = 1;
@@ -53,12 +62,6 @@ impl Pipeline {
             }
             _ => {}
         }
-        if is_unix {
-            out.push(Output::NeedUnixPath {
-                conn: conn.conn,
-                inode: conn.inode,
-            });
-        }
         self.count("connections", 1);
         let ignored = self.is_unwanted(conn, event.pid);
         // Birth of a unix connection is not seen, but its first bytes tell as well as a TCP one's.
@@ -71,14 +74,14 @@ impl Pipeline {
                 netns: conn.netns,
                 local,
                 remote,
-                unix_path: None,
+                unix_path: unix_path(conn.unix_name),
                 is_unix,
                 server_pid: (!conn.upstream).then_some(event.pid),
                 client_pid,
                 peer_uid: is_unix.then_some(conn.peer_uid),
                 joined: conn.joined,
                 http: http::Connection::new(joined),
-                exchanges: Exchanges::default(),
+                exchanges: Exchanges::new(self.options.content.stores()),
                 streams: Default::default(),
                 gaps: BTreeMap::new(),
                 last_ns: event.time_ns,
@@ -128,7 +131,10 @@ impl Pipeline {
                 connection.closed_ns.get_or_insert(time_ns);
                 connection.wire_bytes = conn.rx_bytes.saturating_add(conn.tx_bytes);
             }
-            None => out.push(Output::Forget(conn.conn)),
+            None => {
+                self.declare_unopened(conn, time_ns, out);
+                out.push(Output::Forget(conn.conn));
+            }
         }
     }
 
@@ -162,6 +168,19 @@ impl Pipeline {
     /// is declared.
     pub(super) fn end(&mut self, key: ConnKey, lost: bool, out: &mut Vec<Output>) {
         self.declare_unseen(key, out);
+        if !self.connections.contains_key(&key) {
+            return;
+        }
+        self.end_exchanges(key, lost, out);
+        self.tls_ended(key, out);
+        if let Some(connection) = self.connections.remove(&key) {
+            self.ends.remove(&connection);
+        }
+        out.push(Output::Forget(key));
+    }
+
+    /// Ends what is open on a connection, as a part when it is `lost`, and declares what could not be assigned.
+    pub(super) fn end_exchanges(&mut self, key: ConnKey, lost: bool, out: &mut Vec<Output>) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -182,11 +201,6 @@ impl Pipeline {
             let _ = self.hops.end((key, exchange), time_ns);
         }
         self.declare_skipped(key, out);
-        self.tls_ended(key, out);
-        if let Some(connection) = self.connections.remove(&key) {
-            self.ends.remove(&connection);
-        }
-        out.push(Output::Forget(key));
     }
 
     /// Bytes on a connection of an inference server that belong to no record.
@@ -205,9 +219,11 @@ impl Pipeline {
         let serves = port.is_some_and(|port| self.listeners.get(&port).is_some_and(|l| l.inference > 0));
         let evidence = connection.exchanges.evidence;
         // What nobody could look at may have been a call.
-        let unknown = missed > 0
-            && evidence == Evidence::default()
-            && connection.gaps.keys().any(|cause| *cause != GapCause::HeadOnly);
+        let hidden = missed > 0 && connection.gaps.keys().any(|cause| *cause != GapCause::HeadOnly);
+        // On TCP a request that was not seen shows in its numbers; unix sockets have none, nor has what a TLS library read.
+        let numbered = !connection.is_unix && connection.tls.is_none();
+        let unasked = connection.exchanges.unasked && !numbered;
+        let unknown = evidence == Evidence::default() && (hidden || unasked);
         if connection.ignored
             || connection.exchanges.skipped() == 0
             || !(serves || unknown || evidence.inference > 0)
@@ -243,5 +259,18 @@ impl Pipeline {
             self.count("connections_evicted", 1);
             self.end(key, true, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unix_path;
+
+    #[test]
+    fn names_of_unix_sockets_are_paths_or_abstract_or_none() {
+        assert_eq!(unix_path(b"/run/a.sock\0"), Some("/run/a.sock".into()));
+        assert_eq!(unix_path(b"/run/a.sock"), Some("/run/a.sock".into()));
+        assert_eq!(unix_path(b"\0a\0b"), Some("@a\0b".into()));
+        assert_eq!(unix_path(b""), None);
     }
 }

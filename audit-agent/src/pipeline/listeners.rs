@@ -30,9 +30,13 @@ impl Pipeline {
             return self.judge_upstream(key, before, after, out);
         }
         let pid = connection.watched_pid();
-        if after.not_http {
+        // Where models are served, whatever hides among other bytes is looked for.
+        let port = connection.local.map(|local| local.port());
+        let serves = port.and_then(|port| self.listeners.get(&port));
+        if after.not_http && serves.is_none_or(|listener| listener.inference == 0) {
             connection.ignored = true;
             out.push(connection.judged(Verdict::Ignore));
+            *self.counters.entry("connections_not_http").or_default() += 1;
         }
         if after.inference > 0 && before.inference == 0 {
             let unwanted = self

@@ -4,6 +4,8 @@
 //! [`crate::event::HostFact`].
 
 use super::tls::SessionId;
+use crate::content::Mode;
+use crate::content::draft::Draft;
 use crate::policy::filter::Filter;
 use crate::record::Body;
 use crate::record::hash::Hasher;
@@ -18,6 +20,8 @@ pub enum Output {
         body: Box<Body>,
         unix_ns: u64,
     },
+    /// What was asked and answered in the inference of the next record; only where it is to be stored.
+    Content(Box<Draft>),
     Verdict {
         conn: ConnKey,
         verdict: Verdict,
@@ -47,11 +51,6 @@ pub enum Output {
         local: std::net::SocketAddr,
         remote: std::net::SocketAddr,
     },
-    /// Find the path of the unix socket and feed a [`HostFact::UnixPath`](crate::event::HostFact::UnixPath).
-    NeedUnixPath {
-        conn: ConnKey,
-        inode: u64,
-    },
     /// Read the kernel's counters of the connection and feed a [`HostFact::ConnSync`](crate::event::HostFact::ConnSync).
     NeedSync(ConnKey),
     /// Look for TLS libraries in the process, see into them, and feed a [`HostFact::TlsLibraries`](crate::event::HostFact::TlsLibraries). `at_once`: what the
@@ -77,9 +76,18 @@ pub enum Output {
 /// What an operator chose.
 #[derive(Debug)]
 pub struct Options {
+    /// What is kept of prompts and completions.
+    pub content: Mode,
     pub filter: Filter,
     pub hasher: Hasher,
     pub heartbeat_ns: u64,
     /// The log's public key, for its first record.
     pub verifier_key: String,
+}
+
+impl Options {
+    /// Whole seconds between heartbeats, as records say it; what is shorter counts as one.
+    pub fn heartbeat_s(&self) -> u64 {
+        self.heartbeat_ns.div_ceil(1_000_000_000).max(1)
+    }
 }

@@ -169,6 +169,11 @@ impl Pipeline {
             Some(session) => (session.joined, session.next),
             None => return,
         };
+        // What is open on it is another session's, and is out of sight from here on.
+        let is_open = |connection: &Connection| connection.exchanges.open() > 0;
+        if self.connections.get(&conn).is_some_and(is_open) {
+            self.end_exchanges(conn, true, out);
+        }
         let Some(connection) = self.connections.get_mut(&conn) else {
             return;
         };
@@ -185,7 +190,7 @@ impl Pipeline {
         });
         // It may have looked like no HTTP at all before it was known to be ciphertext.
         connection.ignored = false;
-        connection.exchanges = Exchanges::default();
+        connection.exchanges = Exchanges::new(self.options.content.stores());
         connection.http = http::Connection::new(joined);
         connection.streams = next.map(Stream::starting_at);
         self.give_held(id, conn, out);
@@ -203,6 +208,7 @@ impl Pipeline {
             return;
         };
         let mut connection = Connection::of_session(id, session.joined, session.last_ns);
+        connection.exchanges = Exchanges::new(self.options.content.stores());
         connection.streams = session.next.map(Stream::starting_at);
         if let Some(tls) = &mut connection.tls {
             tls.pairing = pairing;

@@ -6,8 +6,11 @@
 use crate::event::{ModelFile, ProcessFact, TlsLibrary};
 use crate::limits;
 use crate::policy::mask;
+use crate::record::inference::{ProcessInfo, Workload};
 use audit_common::decode::Process;
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How long a process that has ended is still known: events of its last calls may follow its exit.
 const KEPT_AFTER_EXIT_NS: u64 = 60_000_000_000;
@@ -15,6 +18,8 @@ const KEPT_AFTER_EXIT_NS: u64 = 60_000_000_000;
 #[derive(Debug)]
 struct Known {
     fact: ProcessFact,
+    /// Made when the first record needs it, and anew when more is known; all its records share it.
+    said: OnceCell<Said>,
     /// An edge has looked it up while it lived, so there is nothing more to ask.
     looked_up: bool,
     ended_ns: Option<u64>,
@@ -24,6 +29,22 @@ struct Known {
     serves_inference: bool,
     /// Connections that it opened to what is no inference API.
     other_upstream: u64,
+}
+
+/// What records say of a process.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub process: Arc<ProcessInfo>,
+    pub workload: Arc<Workload>,
+}
+
+impl From<&ProcessFact> for Said {
+    fn from(fact: &ProcessFact) -> Self {
+        Self {
+            process: Arc::new(fact.into()),
+            workload: Arc::new((&fact.workload).into()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +89,7 @@ impl Processes {
             Some(known) if fact.exe.is_none() && fact.start_ns == 0 => known.looked_up = true,
             Some(known) if known.ended_ns.is_none() => {
                 known.fact = merge(&known.fact, fact);
+                known.said = OnceCell::new();
                 known.looked_up = true;
             }
             _ => self.insert(fact, true),
@@ -101,6 +123,12 @@ impl Processes {
 
     pub fn get(&self, pid: u32) -> Option<&ProcessFact> {
         self.by_pid.get(&pid).map(|known| &known.fact)
+    }
+
+    /// What records say of a process.
+    pub fn said(&self, pid: u32) -> Option<&Said> {
+        let known = self.by_pid.get(&pid)?;
+        Some(known.said.get_or_init(|| Said::from(&known.fact)))
     }
 
     /// The process and its ancestors, nearest first.
@@ -185,6 +213,7 @@ impl Processes {
             fact.pid,
             Known {
                 fact,
+                said: OnceCell::new(),
                 looked_up,
                 ended_ns: None,
                 models: Vec::new(),
@@ -282,6 +311,24 @@ mod tests {
             (fact.comm.as_str(), fact.argv.len(), fact.exe.as_deref()),
             ("curl", 3, Some("/bin/curl"))
         );
+    }
+
+    #[test]
+    fn records_say_what_is_known_when_they_are_made() {
+        let mut processes = Processes::default();
+        processes.executed(&exec(5, b"curl\0"));
+        let user = |processes: &Processes| {
+            let process = serde_json::to_value(&processes.said(5).unwrap().process).unwrap();
+            process.get("user").cloned().unwrap()
+        };
+        assert!(user(&processes).is_null());
+        processes.learn(ProcessFact {
+            pid: 5,
+            start_ns: 7,
+            user: Some("root".into()),
+            ..ProcessFact::default()
+        });
+        assert_eq!(user(&processes), "root");
     }
 
     #[test]

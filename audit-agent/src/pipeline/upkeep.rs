@@ -21,6 +21,7 @@ impl Pipeline {
             self.heartbeat_ns = boot_ns;
             let body = Body::Heartbeat(Heartbeat {
                 counters: self.totals(),
+                heartbeat_s: self.options.heartbeat_s(),
             });
             out.push(self.record(body, boot_ns));
         }

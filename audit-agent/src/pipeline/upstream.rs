@@ -121,6 +121,7 @@ impl Pipeline {
         let tls = connection.tls.is_some();
         let seen: u64 = connection.streams.iter().map(|stream| stream.seen).sum();
         if after.not_http {
+            self.count("connections_not_http", 1);
             self.leave(key, out);
         } else if after.inference > 0 {
             if std::mem::take(&mut connection.head_only) {

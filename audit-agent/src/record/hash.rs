@@ -61,6 +61,7 @@ impl Algorithm {
 pub struct Hasher {
     key: Zeroizing<[u8; 32]>,
     algorithm: Algorithm,
+    salt_id: String,
 }
 
 impl std::fmt::Debug for Hasher {
@@ -73,7 +74,15 @@ impl std::fmt::Debug for Hasher {
 
 impl Hasher {
     pub fn new(key: Zeroizing<[u8; 32]>, algorithm: Algorithm) -> Self {
-        Self { key, algorithm }
+        let digest = Sha256::new()
+            .chain_update(b"audit-agent/salt-id/v1\n")
+            .chain_update(*key)
+            .finalize();
+        Self {
+            key,
+            algorithm,
+            salt_id: hex(digest.get(..8).unwrap_or_default()),
+        }
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -81,12 +90,8 @@ impl Hasher {
     }
 
     /// Names the key without telling it: the first 8 bytes of SHA-256 over a label and the key.
-    pub fn salt_id(&self) -> String {
-        let digest = Sha256::new()
-            .chain_update(b"audit-agent/salt-id/v1\n")
-            .chain_update(*self.key)
-            .finalize();
-        hex(digest.get(..8).unwrap_or_default())
+    pub fn salt_id(&self) -> &str {
+        &self.salt_id
     }
 
     /// The hash of `data` as a `subject`.
@@ -96,7 +101,7 @@ impl Hasher {
             Subject::ApiKey | Subject::User | Subject::Session | Subject::Exchange
         ) || self.algorithm == Algorithm::HmacSha256;
         if !keyed {
-            return format!("sha256:{}", hex(&Sha256::digest(data)));
+            return prefixed("sha256:", &Sha256::digest(data));
         }
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key) else {
             return String::new();
@@ -104,7 +109,7 @@ impl Hasher {
         mac.update(subject.label().as_bytes());
         mac.update(b"\n");
         mac.update(data);
-        format!("hmac-sha256:{}", hex(&mac.finalize().into_bytes()))
+        prefixed("hmac-sha256:", &mac.finalize().into_bytes())
     }
 
     /// A name for the call at a place that only this host knows: 32 hexadecimal digits, the same when it is asked again.
@@ -120,7 +125,7 @@ impl Hasher {
     /// The hash of a body whose SHA-256 is known: bodies are too large to be held until their end.
     pub fn hash_of_digest(&self, digest: &[u8; 32]) -> String {
         match self.algorithm {
-            Algorithm::Sha256 => format!("sha256:{}", hex(digest)),
+            Algorithm::Sha256 => prefixed("sha256:", digest),
             Algorithm::HmacSha256 => self.hash(Subject::Body, digest),
         }
     }
@@ -128,12 +133,20 @@ impl Hasher {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
+    prefixed("", bytes)
+}
+
+/// `prefix` and lower-case hexadecimal.
+fn prefixed(prefix: &str, bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
+    let mut text = String::with_capacity(prefix.len() + 2 * bytes.len());
+    text.push_str(prefix);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(*byte));
+    }
+    text
 }
 
 #[cfg(test)]

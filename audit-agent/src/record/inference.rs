@@ -2,8 +2,10 @@
 
 use crate::event::{ModelFile, ProcessFact, SystemFact, WorkloadFact};
 use crate::limits::cut;
+use crate::record::content::Content;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// See `docs/record-format.md` for each member.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,9 +25,11 @@ pub struct Inference {
     pub completeness: String,
     pub completion_hash: Option<String>,
     pub confidence: Option<Confidence>,
+    /// None unless prompts and completions are stored.
+    pub content: Option<Content>,
+    pub conversation_id: Option<String>,
     /// `inbound`: seen at the server; `upstream`: seen at a server of this host that asks another host.
     pub direction: String,
-    pub conversation_id: Option<String>,
     pub effective_params: BTreeMap<String, String>,
     pub end_time: String,
     pub endpoint: Endpoint,
@@ -85,7 +89,7 @@ pub struct Inference {
     pub user_agent: Option<String>,
     pub user_id: Option<String>,
     pub user_id_source: String,
-    pub workload: Workload,
+    pub workload: Arc<Workload>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -119,18 +123,18 @@ pub struct TlsCapture {
 pub struct Client {
     pub address: Option<String>,
     pub port: Option<u64>,
-    pub process: Option<ProcessInfo>,
+    pub process: Option<Arc<ProcessInfo>>,
     /// Peer credentials of a unix socket.
     pub uid: Option<u64>,
     /// Of a local client.
-    pub workload: Option<Workload>,
+    pub workload: Option<Arc<Workload>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Server {
     pub address: Option<String>,
     pub port: Option<u64>,
-    pub process: Option<ProcessInfo>,
+    pub process: Option<Arc<ProcessInfo>>,
     pub unix_path: Option<String>,
 }
 
@@ -164,8 +168,10 @@ pub struct Results {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Upstream {
     pub call_id: Option<String>,
+    pub cost_usd: Option<String>,
     pub host: Option<String>,
     pub model: Option<String>,
+    pub model_id: Option<String>,
     pub retry_count: Option<u64>,
 }
 
@@ -180,7 +186,7 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ToolCall {
     pub arguments_bytes: u64,
-    pub arguments_hash: String,
+    pub arguments_hash: Option<String>,
     pub id: Option<String>,
     pub name: Option<String>,
 }

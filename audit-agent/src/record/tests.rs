@@ -6,9 +6,43 @@ use crate::ledger::keys::LogKey;
 use inference::{Attachment, Confidence, Inference, ProcessInfo, Results, ToolCall, Upstream, WeightsFile};
 use serde_json::Value;
 
+fn retention(place: &str, retired_before: Option<u64>) -> Body {
+    Body::Retention(Retention {
+        place: place.into(),
+        reason: "age".into(),
+        retired_before,
+        ..Retention::default()
+    })
+}
+
 /// One record of each type; of the inference one with everything and one with nothing.
 fn records() -> Vec<Value> {
-    let process = || Some(ProcessInfo::default());
+    let lines = lines();
+    lines
+        .iter()
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+/// Fields of the structures inside of records are in order, which the ledger relies on.
+#[test]
+fn every_record_is_in_canonical_form() {
+    for line in lines() {
+        let record: Value = serde_json::from_slice(&line).unwrap();
+        let canonical = serde_json_canonicalizer::to_vec(&record).unwrap();
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            String::from_utf8(canonical).unwrap()
+        );
+    }
+}
+
+fn lines() -> Vec<Vec<u8>> {
+    let part = || content::Part {
+        state: "whole".into(),
+        ..Default::default()
+    };
+    let process = || Some(ProcessInfo::default().into());
     let attachment = Attachment {
         direction: "request".into(),
         kind: "image".into(),
@@ -26,10 +60,18 @@ fn records() -> Vec<Value> {
         tool_calls: vec![ToolCall::default()],
         ..Inference::default()
     };
+    full.content = Some(content::Content {
+        completion: Some(part()),
+        mode: "full".into(),
+        prompt: Some(part()),
+        state: "stored".into(),
+        ..Default::default()
+    });
     full.capture.state = "complete".into();
     full.exchange_id = "00".repeat(16);
     (full.direction, full.link) = ("inbound".into(), "none".into());
     let mut empty = full.clone();
+    empty.content = None;
     (empty.confidence, empty.tool_calls, empty.model_files) = (None, Vec::new(), Vec::new());
     (empty.attachments, empty.results, empty.upstream) = (Vec::new(), None, None);
     (full.client.process, full.server.process) = (process(), process());
@@ -57,24 +99,25 @@ fn records() -> Vec<Value> {
         }),
         Body::Heartbeat(Heartbeat {
             counters: BTreeMap::from([("n".into(), 1)]),
+            heartbeat_s: 60,
         }),
         Body::AgentStart(AgentStart::default()),
         Body::AgentStop(AgentStop::default()),
         Body::Recovery(Recovery::default()),
-        Body::Retention(Retention::default()),
+        retention("log", Some(0)),
         Body::Model(Model::default()),
         Body::Action(Box::new(Action {
             link: "process_time".into(),
             ..Action::default()
         })),
+        Body::Access(Default::default()),
+        Body::Erasure(Default::default()),
+        retention("content", None),
     ];
     let epochs = Epochs::new("test", 1, [2; 32].into());
     let (mut chain, mut lines) = (Chain::new(LogKey::new("test", &[1; 32]), epochs), Vec::new());
     bodies.iter().for_each(|body| chain.sign(body, 5, &mut lines));
-    lines
-        .iter()
-        .map(|line| serde_json::from_slice(&line.bytes).unwrap())
-        .collect()
+    lines.into_iter().map(|line| line.bytes).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: entry and return of the same functions as in [`super::transport`]. Out: the same events, by the same code. One
 //! program serves every function with the same arguments, since a kprobe sees registers and not types. A return that the
-//! kernel had no room to watch (`maxactive`) moves bytes that are not seen; [`super::counted`] finds and declares them.
+//! kernel had no room to watch (`maxactive`) moves bytes that are not seen; [`super::sequence`] finds them.
 
 use super::process::mapped;
 use super::socket::listens;

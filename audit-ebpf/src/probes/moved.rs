@@ -3,8 +3,9 @@
 //! In: a socket, a direction, a number of bytes. Out: the connection's state when its bytes are wanted. Never: a byte that
 //! is not counted, unless its connection is ignored.
 
+use super::sequence;
 use super::socket::{connection, verdict};
-use super::stream::{Call, claim};
+use super::stream::Call;
 use super::tls::socket_used;
 use crate::kernel::{AF_UNIX, Socket};
 use crate::maps::PROCESSES;
@@ -40,8 +41,18 @@ pub fn discards(socket: &Socket, sent: bool, flags: u64) -> bool {
 /// What a call did with a socket.
 pub struct Moved {
     key: ConnKey,
+    /// TCP numbers its bytes.
+    numbered: bool,
     verdict: u32,
     state: &'static mut ConnState,
+}
+
+/// The part of a stream that is a call's.
+pub struct Claimed {
+    /// Of the call's first byte.
+    pub offset: u64,
+    /// Bytes before it that moved and were not seen.
+    pub unseen: u64,
 }
 
 /// The connection of `socket`; None when its bytes are not wanted. `tls`: the process has a TLS library that is probed.
@@ -59,7 +70,12 @@ pub fn watched(socket: &Socket, sent: bool, bytes: u64, tls: bool) -> Option<Mov
     if verdict == Verdict::Ignore as u32 {
         return None;
     }
-    let mut moved = Moved { key, verdict, state };
+    let mut moved = Moved {
+        key,
+        numbered: socket.family != AF_UNIX,
+        verdict,
+        state,
+    };
     if verdict == Verdict::Counted as u32 {
         moved.claim(sent, bytes);
         return None;
@@ -68,21 +84,22 @@ pub fn watched(socket: &Socket, sent: bool, bytes: u64, tls: bool) -> Option<Mov
 }
 
 impl Moved {
-    /// Takes `bytes` of the stream for this call and gives the offset of the first.
+    /// Takes `bytes` of the stream for this call.
     #[inline(always)]
-    pub fn claim(&mut self, sent: bool, bytes: u64) -> u64 {
-        let counter = if sent {
-            &mut self.state.tx_bytes
+    pub fn claim(&mut self, sent: bool, bytes: u64) -> Claimed {
+        let (counter, last) = if sent {
+            (&mut self.state.tx_bytes, &mut self.state.tx_sequence)
         } else {
-            &mut self.state.rx_bytes
+            (&mut self.state.rx_bytes, &mut self.state.rx_sequence)
         };
-        claim(counter, bytes)
-    }
-
-    /// Bytes received so far.
-    #[inline(always)]
-    pub fn received(&self) -> u64 {
-        self.state.rx_bytes
+        let unseen = if self.numbered {
+            sequence::advance(self.key.sock, sent, bytes, last)
+        } else {
+            0
+        };
+        let offset = *counter + unseen;
+        *counter = offset + bytes;
+        Claimed { offset, unseen }
     }
 
     #[inline(always)]

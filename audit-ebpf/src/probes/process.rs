@@ -1,10 +1,10 @@
 //! Processes: who was forked, what was executed, who ended.
 
 use super::socket::watch_process;
-use crate::emit::{Wake, header, send};
+use crate::emit::{Wake, header, reserve, send, wake_up};
 use crate::kernel::{current_task, read};
 use crate::maps::{CALLS, FILENAME_MAX, PROCESS, PROCESSES, ProcessScratch, TLS_THREADS, offsets};
-use audit_common::abi::{ARGV_MAX, EventKind, PROCESS_LEN};
+use audit_common::abi::{ARGV_MAX, EventKind, PROCESS_LEN, ProcessEvent};
 use audit_common::config::PROCESS_SERVES;
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
@@ -25,7 +25,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
         && let Some(flags) = unsafe { PROCESSES.get(parent_pid) }
     {
         watch_process(child_pid, *flags);
-        emit(EventKind::Fork, child, parent_pid, 0, 0);
+        emit(EventKind::Fork, child, parent_pid);
     }
     0
 }
@@ -48,13 +48,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let filename_len = filename(scratch, read(binprm, at.bprm_filename));
     let argv_len = argv(scratch, filename_len, read(task, at.task_mm));
     let parent: u64 = read(task, at.task_real_parent);
-    emit(
-        EventKind::Exec,
-        task,
-        read(parent, at.task_tgid),
-        filename_len,
-        argv_len,
-    );
+    executed(scratch, task, read(parent, at.task_tgid), filename_len, argv_len);
     0
 }
 
@@ -67,9 +61,11 @@ pub fn sched_process_exit(_ctx: RawTracePointContext) -> i32 {
     let tid: u32 = read(task, at.task_pid);
     let _ = TLS_THREADS.remove(tid);
     let _ = CALLS.remove(tid);
-    if tid == pid {
+    // A process may outlive the thread that it began with.
+    let live: u32 = read(read(task, at.task_signal), at.signal_live);
+    if live == 0 {
         let _ = PROCESSES.remove(pid);
-        emit(EventKind::Exit, task, 0, 0, 0);
+        emit(EventKind::Exit, task, 0);
     }
     0
 }
@@ -109,34 +105,51 @@ fn argv(scratch: *mut ProcessScratch, behind: u64, mm: u64) -> u64 {
 /// The current process mapped an executable file.
 #[inline(always)]
 pub fn mapped() {
-    emit(EventKind::Mapped, current_task(), 0, 0, 0);
+    emit(EventKind::Mapped, current_task(), 0);
 }
 
+/// Sends an exec: the event with the file name and argv that lie behind it.
 #[inline(always)]
-fn emit(kind: EventKind, task: u64, parent_pid: u32, filename_len: u64, argv_len: u64) {
-    let at = offsets();
-    let Some(scratch) = PROCESS.get_ptr_mut(0) else {
-        return;
-    };
+fn executed(scratch: *mut ProcessScratch, task: u64, parent_pid: u32, filename_len: u64, argv_len: u64) {
     let filename_len = filename_len.min(FILENAME_MAX as u64);
     let argv_len = argv_len.min(ARGV_MAX as u64);
     let len = PROCESS_LEN as u64 + filename_len + argv_len;
-    // SAFETY: this CPU's own scratch; programs do not preempt each other on a CPU.
+    // SAFETY: this CPU's own scratch, of which no program but this one makes use: the kernel does not run it twice at a time on
+    // a CPU.
     let event = unsafe { &mut (*scratch).event };
-    event.header = header(kind, 0, len as usize);
-    event.pid = read(task, at.task_tgid);
-    event.parent_pid = parent_pid;
-    event.start_ns = read(task, at.task_start_boottime);
-    event.uid = bpf_get_current_uid_gid() as u32;
+    describe(event, EventKind::Exec, task, parent_pid);
+    event.header.len = len as u32;
     event.filename_len = filename_len as u16;
     event.argv_len = argv_len as u16;
-    event.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    // SAFETY: both lengths were just bounded to the payload.
+    unsafe { send(scratch.cast(), len, 0, Wake::Batched) };
+}
+
+#[inline(always)]
+fn emit(kind: EventKind, task: u64, parent_pid: u32) {
+    let Some(mut event) = reserve::<ProcessEvent>() else {
+        return;
+    };
+    // SAFETY: every member is written, and all of them are integers.
+    describe(unsafe { &mut *event.as_mut_ptr() }, kind, task, parent_pid);
     // A library is searched for probes: the sooner, the less is missed.
     let wake = if matches!(kind, EventKind::Mapped) {
         Wake::Now
     } else {
         Wake::Batched
     };
-    // SAFETY: both lengths were just bounded to the payload.
-    unsafe { send(scratch.cast(), len, 0, wake) };
+    event.submit(wake_up(wake));
+}
+
+#[inline(always)]
+fn describe(event: &mut ProcessEvent, kind: EventKind, task: u64, parent_pid: u32) {
+    let at = offsets();
+    event.header = header(kind, 0, PROCESS_LEN);
+    event.pid = read(task, at.task_tgid);
+    event.parent_pid = parent_pid;
+    event.start_ns = read(task, at.task_start_boottime);
+    event.uid = bpf_get_current_uid_gid() as u32;
+    event.filename_len = 0;
+    event.argv_len = 0;
+    event.comm = bpf_get_current_comm().unwrap_or([0; 16]);
 }

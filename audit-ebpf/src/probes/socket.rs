@@ -1,16 +1,17 @@
 //! Birth and death of connections, and who listens.
 
-use super::counted;
-use crate::emit::{Wake, header, lost, now, send};
-use crate::kernel::{AF_INET, AF_INET6, AF_UNIX, Socket, read};
-use crate::maps::{CONN, CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS, offsets};
-use audit_common::abi::{CONN_LEN, ConnEvent, ConnKey, EventKind, FLAG_JOINED, FLAG_UPSTREAM};
+use super::announce::{announce, announce_named, local_port, remote_port};
+use super::sequence;
+use crate::emit::{Wake, lost, now};
+use crate::kernel::{AF_UNIX, Socket};
+use crate::maps::{CONNECTING, CONNECTIONS, LISTENERS, PROCESSES, VERDICTS};
+use audit_common::abi::{EventKind, FLAG_JOINED, FLAG_UPSTREAM};
 use audit_common::config::{
     CONN_ANNOUNCED, CONN_CLOSED, CONN_JOINED, CONN_PORT_SHIFT, CONN_UPSTREAM, ConnState, PROCESS_SERVES,
     PROCESS_WATCHED, Verdict,
 };
 use audit_common::loss::LossReason;
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 
@@ -25,16 +26,42 @@ const TCP_LISTEN: i32 = 10;
 /// 4.16
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
+    changed(&ctx);
+    0
+}
+
+/// The same once more: the kernel leaves out a run of a program that an interrupt (a packet's, which changes a state too) or another
+/// task finds in the middle of a run on the same processor. It finds one of the two at most, and the other one sees the change.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state_again(ctx: RawTracePointContext) -> i32 {
+    changed(&ctx);
+    0
+}
+
+/// The state of a socket changes; told twice, the second time changes nothing.
+#[inline(always)]
+fn changed(ctx: &RawTracePointContext) {
     let sock: u64 = ctx.arg(0);
-    let new_state: i32 = ctx.arg(2);
-    match new_state {
+    match ctx.arg::<i32>(2) {
         TCP_LISTEN => listening(sock),
         TCP_SYN_SENT => connecting(sock),
-        TCP_ESTABLISHED => established(sock),
+        TCP_ESTABLISHED if !is_new(sock) => established(sock),
         TCP_CLOSE => closed(sock, ctx.arg(1)),
         _ => {}
     }
-    0
+}
+
+/// Whether nothing has happened on a connection since its state was made.
+#[inline(always)]
+fn is_new(sock: u64) -> bool {
+    // SAFETY: a copy is read.
+    let Some(state) = (unsafe { CONNECTIONS.get(sock) }) else {
+        return false;
+    };
+    let mut now = *state;
+    sequence::begin(sock, &mut now);
+    let same = now.rx_sequence == state.rx_sequence && now.tx_sequence == state.tx_sequence;
+    same && state.inode == 0 && state.flags & CONN_CLOSED == 0
 }
 
 /// `listen(2)` has returned; tells of unix sockets, which have no state tracepoint.
@@ -75,16 +102,6 @@ pub fn watch_process(pid: u32, flags: u32) {
 }
 
 #[inline(always)]
-fn local_port(sock: u64) -> u32 {
-    u32::from(read::<u16>(sock, offsets().sock_num))
-}
-
-#[inline(always)]
-fn remote_port(sock: u64) -> u32 {
-    u32::from(u16::from_be(read::<u16>(sock, offsets().sock_dport)))
-}
-
-#[inline(always)]
 fn listening(sock: u64) {
     let port = local_port(sock);
     // An existing verdict stays: the same service was restarted, or shares the port by SO_REUSEPORT.
@@ -105,6 +122,8 @@ fn fresh(inode: u64, verdict: u32, flags: u32) -> ConnState {
         inode,
         rx_bytes: 0,
         tx_bytes: 0,
+        rx_sequence: 0,
+        tx_sequence: 0,
         verdict,
         flags,
     }
@@ -132,7 +151,8 @@ fn established(sock: u64) {
         let ids = *ids;
         let _ = CONNECTING.remove(sock);
         let flags = CONN_UPSTREAM | local_port(sock) << CONN_PORT_SHIFT;
-        let state = fresh(0, Verdict::Undecided as u32, flags);
+        let mut state = fresh(0, Verdict::Undecided as u32, flags);
+        sequence::begin(sock, &mut state);
         if serves((ids >> 32) as u32) && CONNECTIONS.insert(sock, state, 0).is_err() {
             lost(LossReason::ConnMapFull, 0);
         }
@@ -145,7 +165,8 @@ fn established(sock: u64) {
     let Some(verdict) = (unsafe { LISTENERS.get(local_port(sock)) }) else {
         return;
     };
-    let state = fresh(0, *verdict, local_port(sock) << CONN_PORT_SHIFT);
+    let mut state = fresh(0, *verdict, local_port(sock) << CONN_PORT_SHIFT);
+    sequence::begin(sock, &mut state);
     if CONNECTIONS.insert(sock, state, 0).is_err() {
         lost(LossReason::ConnMapFull, 0);
     }
@@ -173,24 +194,19 @@ fn closed(sock: u64, old_state: i32) {
     }
 }
 
-/// Tells when TCP moved more than the programs saw. Ciphertext is left out (what a kernel that encrypts adds is nobody's
-/// loss), and so are connections of which the begin was not seen.
+/// Tells when TCP moved more than the programs saw. Ciphertext is left out.
 #[inline(always)]
 fn unseen(sock: u64, state: &ConnState, old_state: i32) {
     let verdict = verdict(sock, state);
-    if verdict == Verdict::Ignore as u32
-        || verdict == Verdict::Counted as u32
-        || state.flags & CONN_JOINED != 0
-    {
+    if verdict == Verdict::Ignore as u32 || verdict == Verdict::Counted as u32 {
         return;
     }
-    let Some((rx_bytes, tx_bytes)) = counted::at_end(sock, state, old_state) else {
-        return;
-    };
-    if rx_bytes > state.rx_bytes || tx_bytes > state.tx_bytes {
+    let received = sequence::at_end(sock, false, state.rx_sequence, old_state);
+    let sent = sequence::at_end(sock, true, state.tx_sequence, old_state);
+    if received > 0 || sent > 0 {
         let counted = ConnState {
-            rx_bytes,
-            tx_bytes,
+            rx_bytes: state.rx_bytes + received,
+            tx_bytes: state.tx_bytes + sent,
             ..*state
         };
         let flags = upstream(state);
@@ -222,7 +238,7 @@ pub fn connection(socket: &Socket, bytes: u64) -> Option<&'static mut ConnState>
             state.inode = socket.inode;
             if state.verdict != Verdict::Ignore as u32 {
                 state.flags |= CONN_ANNOUNCED;
-                opened(0, socket.sock, state);
+                opened(0, socket, state);
             }
             return Some(state);
         }
@@ -254,7 +270,7 @@ fn join(socket: &Socket, bytes: u64) -> Option<&'static mut ConnState> {
         return None;
     }
     if verdict != Verdict::Ignore as u32 {
-        opened(FLAG_JOINED, socket.sock, &state);
+        opened(FLAG_JOINED, socket, &state);
     }
     // SAFETY: map values stay readable while the program runs.
     CONNECTIONS
@@ -263,9 +279,13 @@ fn join(socket: &Socket, bytes: u64) -> Option<&'static mut ConnState> {
 }
 
 #[inline(always)]
-fn opened(joined: u16, sock: u64, state: &ConnState) {
+fn opened(joined: u16, socket: &Socket, state: &ConnState) {
     let flags = joined | upstream(state);
-    announce(EventKind::ConnOpen, flags, sock, state, 0, Wake::Batched);
+    if socket.family == AF_UNIX {
+        announce_named(EventKind::ConnOpen, flags, socket.sock, state);
+    } else {
+        announce(EventKind::ConnOpen, flags, socket.sock, state, 0, Wake::Batched);
+    }
 }
 
 /// The event flag of a connection that the watched process opened.
@@ -276,68 +296,4 @@ fn upstream(state: &ConnState) -> u16 {
     } else {
         0
     }
-}
-
-/// Sends a [`ConnEvent`]; `ids` names the process when it is not the current one.
-#[inline(always)]
-fn announce(kind: EventKind, flags: u16, sock: u64, state: &ConnState, ids: u64, wake: Wake) {
-    let Some(event) = CONN.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own scratch; programs do not preempt each other on a CPU.
-    let event = unsafe { &mut *event };
-    event.header = header(kind, flags, CONN_LEN);
-    if ids != 0 {
-        event.header.pid = (ids >> 32) as u32;
-        event.header.tid = ids as u32;
-    }
-    event.conn = ConnKey {
-        sock,
-        generation: state.generation,
-    };
-    event.uid = bpf_get_current_uid_gid() as u32;
-    event.inode = state.inode;
-    event.rx_bytes = state.rx_bytes;
-    event.tx_bytes = state.tx_bytes;
-    addresses(event, sock);
-    if event.local_port == 0 {
-        event.local_port = (state.flags >> CONN_PORT_SHIFT) as u16;
-    }
-    // SAFETY: the scratch is exactly one event.
-    unsafe { send((&raw const *event).cast(), CONN_LEN as u64, 0, wake) };
-}
-
-#[inline(always)]
-fn addresses(event: &mut ConnEvent, sock: u64) {
-    let at = offsets();
-    event.family = read(sock, at.sock_family);
-    event.reserved = 0;
-    event.local_port = 0;
-    event.remote_port = 0;
-    event.local_addr = [0; 16];
-    event.remote_addr = [0; 16];
-    event.peer_pid = 0;
-    event.peer_uid = 0;
-    let net: u64 = read(sock, at.sock_net);
-    event.netns = read(net, at.net_ns_inum);
-    match event.family {
-        AF_UNIX => {
-            let pid: u64 = read(sock, at.sock_peer_pid);
-            let cred: u64 = read(sock, at.sock_peer_cred);
-            if pid != 0 && cred != 0 {
-                event.peer_pid = read(pid, at.pid_nr);
-                event.peer_uid = read(cred, at.cred_uid);
-            }
-            return;
-        }
-        AF_INET => {
-            event.local_addr[..4].copy_from_slice(&read::<[u8; 4]>(sock, at.sock_rcv_saddr));
-            event.remote_addr[..4].copy_from_slice(&read::<[u8; 4]>(sock, at.sock_daddr));
-        }
-        AF_INET6 => {
-            event.local_addr = read(sock, at.sock_v6_rcv_saddr);
-            event.remote_addr = read(sock, at.sock_v6_daddr);
-        }
-        _ => {}
-    }
-    event.local_port = local_port(sock) as u16;
-    event.remote_port = remote_port(sock) as u16;
 }

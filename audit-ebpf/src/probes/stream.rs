@@ -5,8 +5,9 @@
 //! The walk over the buffers is a program of its own that calls itself: a loop over all of them would be more
 //! than the verifier follows. Its state lies in a map, so that each step looks the same to the verifier.
 
+use super::memory::Memory;
+use super::moved::Claimed;
 use crate::emit::{Wake, header, lost, send};
-use crate::kernel::{page_address, read, read_user};
 use crate::maps::{DATA, STEPS};
 use audit_common::abi::{
     CHUNK_MAX, ConnKey, DATA_LEN, DataEvent, EventKind, FLAG_EOF, FLAG_TX, SHORTFALL_SHIFT, Shortfall,
@@ -22,148 +23,6 @@ use aya_ebpf::programs::RawTracePointContext;
 /// most, so one call has 30 times as many steps: 8 MiB in one buffer, or the 1024 buffers that one call may have
 /// (`UIO_MAXIOV`).
 const STEPS_PER_RUN: usize = 35;
-
-/// Where buffers and their list lie.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub enum Place {
-    /// `struct iovec`s and buffers in user memory: a system call's own arguments.
-    User,
-    /// `struct iovec`s that the kernel copied, buffers in user memory.
-    KernelList,
-    /// `struct kvec`s and buffers in kernel memory.
-    Kernel,
-    /// `struct bio_vec`s of pages: sendfile, splice.
-    Pages,
-}
-
-/// Memory that a call filled or read from.
-pub struct Memory {
-    /// What is left of the current buffer.
-    base: u64,
-    len: u64,
-    /// The list elements that follow.
-    vector: u64,
-    count: u64,
-    /// Bytes of the first buffer of the list that are not the call's.
-    skip: u64,
-    place: u64,
-    /// Bytes of the call that are in this list; what is behind them in the buffers is not the call's.
-    part: u64,
-    /// The `struct mmsghdr`s that follow this list, in user memory.
-    headers: u64,
-    messages: u64,
-}
-
-/// `struct mmsghdr`: a `struct user_msghdr`, then how many bytes of it moved.
-pub const MMSGHDR: u64 = 64;
-pub const MSG_LEN: u64 = 56;
-
-impl Memory {
-    #[inline(always)]
-    pub fn buffer(base: u64, len: u64) -> Self {
-        Self {
-            base,
-            len,
-            vector: 0,
-            count: 0,
-            skip: 0,
-            place: Place::User as u64,
-            part: u64::MAX,
-            headers: 0,
-            messages: 0,
-        }
-    }
-
-    /// One page of the kernel, or a part of it.
-    #[inline(always)]
-    pub fn page(page: u64, offset: u64, len: u64) -> Self {
-        Self {
-            place: Place::Pages as u64,
-            ..Self::buffer(page_address(page, offset), len)
-        }
-    }
-
-    #[inline(always)]
-    pub fn vector(vector: u64, count: u64) -> Self {
-        Self::list(vector, count, 0, Place::User)
-    }
-
-    #[inline(always)]
-    pub fn list(vector: u64, count: u64, skip: u64, place: Place) -> Self {
-        Self {
-            vector,
-            count,
-            skip,
-            place: place as u64,
-            ..Self::buffer(0, 0)
-        }
-    }
-
-    /// `struct user_msghdr`: name 8, namelen 8 with padding, iov 8, iovlen 8.
-    #[inline(always)]
-    pub fn message(header: u64) -> Self {
-        Self::vector(read_user(header + 16), read_user(header + 24))
-    }
-
-    /// The messages of one sendmmsg or recvmmsg.
-    #[inline(always)]
-    pub fn messages(headers: u64, messages: u64) -> Self {
-        Self {
-            part: 0,
-            headers,
-            messages,
-            ..Self::buffer(0, 0)
-        }
-    }
-
-    /// Goes on to the next message; false when it was the last.
-    #[inline(always)]
-    fn next_message(&mut self) -> bool {
-        if self.messages == 0 {
-            return false;
-        }
-        let header = self.headers;
-        self.vector = read_user(header + 16);
-        self.count = read_user(header + 24);
-        self.part = u64::from(read_user::<u32>(header + MSG_LEN));
-        self.len = 0;
-        self.headers += MMSGHDR;
-        self.messages -= 1;
-        true
-    }
-
-    #[inline(always)]
-    fn in_kernel(&self) -> bool {
-        self.place == Place::Kernel as u64 || self.place == Place::Pages as u64
-    }
-
-    /// Goes on to the next buffer of the list; false when it was the last.
-    #[inline(always)]
-    fn next_buffer(&mut self) -> bool {
-        if self.count == 0 {
-            return false;
-        }
-        let at = self.vector;
-        if self.place == Place::User as u64 {
-            self.base = read_user(at);
-            self.len = read_user(at + 8);
-        } else if self.place == Place::Pages as u64 {
-            // `struct bio_vec`: page 8, length 4, offset 4.
-            self.base = page_address(read(at, 0), u64::from(read::<u32>(at, 12)));
-            self.len = u64::from(read::<u32>(at, 8));
-        } else {
-            self.base = read(at, 0);
-            self.len = read(at, 8);
-        }
-        let skip = self.skip.min(self.len);
-        self.base += skip;
-        self.len -= skip;
-        self.skip = 0;
-        self.vector += 16;
-        self.count -= 1;
-        true
-    }
-}
 
 /// One call on one connection, or on one TLS session.
 pub struct Call {
@@ -252,6 +111,15 @@ impl Call {
         );
     }
 
+    /// Declares what moved before this call and was not seen.
+    #[inline(always)]
+    pub fn unseen_before(&self, scratch: &mut Scratch, claimed: &Claimed) {
+        let Claimed { offset, unseen } = *claimed;
+        if unseen > 0 {
+            self.missing(scratch, offset - unseen, unseen, Shortfall::Unseen);
+        }
+    }
+
     /// Makes the walk over the `total` bytes that the call moved ready: [`Cursor`] does it in programs of its own.
     #[inline(always)]
     pub fn prepare(&self, scratch: &mut Scratch, offset: u64, memory: Memory, total: u64) {
@@ -282,7 +150,7 @@ pub fn stream_steps(ctx: RawTracePointContext) -> i32 {
     let Some(scratch) = DATA.get_ptr_mut(0) else {
         return 0;
     };
-    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    // SAFETY: as in `sys_exit`, which goes over to it.
     let scratch = unsafe { &mut *scratch };
     if !scratch.walk() {
         // SAFETY: the map holds programs of this type only. It comes back only when the chain is at its end.

@@ -3,9 +3,9 @@
 //! One program at the end of every system call: the arguments are still in `pt_regs`, the result is known,
 //! and no state has to be kept between entry and exit. What is not a watched process costs one look-up.
 
+use super::memory::{MMSGHDR, MSG_LEN, Memory};
 use super::moved::{MSG_NOT_STREAM, discards, process, watched};
 use super::process::mapped;
-use super::stream::{MMSGHDR, MSG_LEN, Memory};
 use crate::kernel::{Layout, data_syscall, read_user, socket_of, syscall_argument, syscall_number};
 use crate::maps::{DATA, STEPS, syscalls};
 use audit_common::abi::Shortfall;
@@ -25,7 +25,10 @@ const STEP_MESSAGE_BYTES: u32 = 2;
 ///
 /// # Minimum kernel version
 /// 4.17
+///
+/// In one piece: arm64 has no tail calls out of functions before Linux 6.0.
 #[raw_tracepoint(tracepoint = "sys_exit")]
+#[inline(always)]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let result: i64 = ctx.arg(1);
     if result < 0 {
@@ -89,17 +92,22 @@ fn moved(ctx: &RawTracePointContext, regs: u64, number: u32, result: u64, tls: b
     let Some(scratch) = DATA.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    // SAFETY: this CPU's own scratch, of which no program but this one makes use: the kernel does not run it twice at a time on
+    // a CPU (`recursion_misses`), whether it can be preempted or not.
     let scratch = unsafe { &mut *scratch };
     let call = moved.call(sent);
     if result == 0 {
         // A read of nothing is the end of the stream, except into an empty buffer.
         if !sent && asked_for(layout, second, syscall_argument(regs, 2)) != 0 {
-            call.end_of_stream(scratch, moved.received());
+            let claimed = moved.claim(sent, 0);
+            call.unseen_before(scratch, &claimed);
+            call.end_of_stream(scratch, claimed.offset);
         }
         return;
     }
-    let offset = moved.claim(sent, bytes);
+    let claimed = moved.claim(sent, bytes);
+    let offset = claimed.offset;
+    call.unseen_before(scratch, &claimed);
     let memory = match layout {
         Layout::Opaque => return call.missing(scratch, offset, bytes, Shortfall::NotInUserMemory),
         _ if discards(&socket, sent, flags) => {
@@ -142,12 +150,12 @@ fn spliced(regs: u64, result: u64) {
         return;
     };
     if result != 0 {
-        let offset = moved.claim(!received, result);
-        // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+        let claimed = moved.claim(!received, result);
+        // SAFETY: as in `moved`.
         let scratch = unsafe { &mut *scratch };
-        moved
-            .call(!received)
-            .missing(scratch, offset, result, Shortfall::NotInUserMemory);
+        let call = moved.call(!received);
+        call.unseen_before(scratch, &claimed);
+        call.missing(scratch, claimed.offset, result, Shortfall::NotInUserMemory);
     }
 }
 
@@ -158,7 +166,8 @@ pub fn message_lengths(ctx: RawTracePointContext) -> i32 {
     let Some(scratch) = DATA.get_ptr_mut(0) else {
         return 0;
     };
-    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    // SAFETY: this CPU's own scratch, of which no program but this one makes use: the kernel does not run it twice at a time on
+    // a CPU (`recursion_misses`), whether it can be preempted or not.
     let scratch = unsafe { &mut *scratch };
     let headers = syscall_argument(ctx.arg(0), 1);
     scratch.sum = 0;
@@ -180,7 +189,8 @@ pub fn message_bytes(ctx: RawTracePointContext) -> i32 {
     let Some(scratch) = DATA.get_ptr_mut(0) else {
         return 0;
     };
-    // SAFETY: this CPU's own scratch; tracepoint programs do not preempt each other on a CPU.
+    // SAFETY: this CPU's own scratch, of which no program but this one makes use: the kernel does not run it twice at a time on
+    // a CPU (`recursion_misses`), whether it can be preempted or not.
     let scratch = unsafe { &mut *scratch };
     let (bytes, count) = (scratch.sum, scratch.count);
     let regs: u64 = ctx.arg(0);
@@ -195,8 +205,10 @@ pub fn message_bytes(ctx: RawTracePointContext) -> i32 {
     if bytes == 0 {
         return 0;
     }
-    let offset = moved.claim(sent, bytes);
+    let claimed = moved.claim(sent, bytes);
+    let offset = claimed.offset;
     let call = moved.call(sent);
+    call.unseen_before(scratch, &claimed);
     if discards(&socket, sent, flags) {
         call.missing(scratch, offset, bytes, Shortfall::Discarded);
         return 0;

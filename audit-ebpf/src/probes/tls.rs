@@ -5,10 +5,11 @@
 //! where the program moves the ciphertext itself (memory BIOs), to the one that the thread read last before. Never: a
 //! guess between two sockets; what is contradictory is sent as it is, and userspace declares it.
 
+use super::memory::Memory;
 use super::place;
-use super::stream::{Call, Memory, claim};
+use super::stream::{Call, claim};
 use crate::emit::{Wake, header, lost, now, send};
-use crate::kernel::{call_argument, call_result, read_user};
+use crate::kernel::{call_result, read_user};
 use crate::maps::{PROCESSES, TLS_SESSIONS, TLS_STEPS, TLS_THREADS, TLS_VERDICTS};
 use audit_common::abi::{
     ConnKey, EventKind, FLAG_INSIDE, FLAG_JOINED, FLAG_TX, Shortfall, TLS_LEN, TlsEvent,
@@ -17,8 +18,8 @@ use audit_common::config::{PROCESS_TLS, TlsId, TlsSession as Session, Verdict};
 use audit_common::loss::LossReason;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::macros::{uprobe, uretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_ebpf::macros::uretprobe;
+use aya_ebpf::programs::RetProbeContext;
 
 pub const NO_SOCKET: ConnKey = ConnKey {
     sock: 0,
@@ -115,8 +116,9 @@ fn is_watched() -> bool {
     true
 }
 
+/// A library call begins: its object, its buffer, where it will put how many bytes it were.
 #[inline(always)]
-fn enter(object: u64, buffer: u64, length_at: u64) {
+pub fn enter(object: u64, buffer: u64, length_at: u64) {
     if !is_watched() {
         return;
     }
@@ -138,57 +140,13 @@ fn enter(object: u64, buffer: u64, length_at: u64) {
     }
 }
 
-/// `SSL_read(ssl, buf, num)`, `SSL_write(ssl, buf, num)`, `gnutls_record_recv(session, data, size)`, ...
-#[uprobe]
-pub fn tls_enter(ctx: ProbeContext) -> u32 {
-    enter(call_argument(&ctx, 0), call_argument(&ctx, 1), 0);
-    0
-}
-
-/// `SSL_read_ex(ssl, buf, num, size_t *readbytes)` and `SSL_write_ex`
-#[uprobe]
-pub fn tls_enter_ex(ctx: ProbeContext) -> u32 {
-    enter(
-        call_argument(&ctx, 0),
-        call_argument(&ctx, 1),
-        call_argument(&ctx, 3),
-    );
-    0
-}
-
-#[uretprobe]
-pub fn tls_read_return(ctx: RetProbeContext) -> u32 {
-    leave(&ctx, false);
-    0
-}
-
-#[uretprobe]
-pub fn tls_write_return(ctx: RetProbeContext) -> u32 {
-    leave(&ctx, true);
-    0
-}
-
-/// `SSL *SSL_new(ctx)`: a session that is seen from its begin.
-#[uretprobe]
-pub fn tls_new_return(ctx: RetProbeContext) -> u32 {
-    begin(call_result(&ctx));
-    0
-}
-
-/// `gnutls_init(gnutls_session_t *session, flags)`
-#[uprobe]
-pub fn tls_init_enter(ctx: ProbeContext) -> u32 {
-    enter(0, call_argument(&ctx, 0), 0);
-    0
-}
-
-#[uretprobe]
-pub fn tls_init_return(_ctx: RetProbeContext) -> u32 {
+/// As [`begin`], of the object that the call under way was to put into its buffer.
+#[inline(always)]
+pub fn begin_where_told() {
     if let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) {
         // SAFETY: as in `socket_used`.
         begin(read_user(unsafe { (*thread).buffer }));
     }
-    0
 }
 
 #[inline(always)]
@@ -198,13 +156,6 @@ pub fn begin(object: u64) {
     {
         let _ = TLS_SESSIONS.insert(id, new_session(0), 0);
     }
-}
-
-/// `SSL_free(ssl)`, `gnutls_deinit(session)`
-#[uprobe]
-pub fn tls_free(ctx: ProbeContext) -> u32 {
-    end(call_argument(&ctx, 0));
-    0
 }
 
 /// The session's object is gone.
@@ -233,7 +184,7 @@ fn new_session(joined: u64) -> Session {
 
 /// A library call returned.
 #[inline(always)]
-fn leave(ctx: &RetProbeContext, sent: bool) {
+pub fn leave(ctx: &RetProbeContext, sent: bool) {
     let Some(thread) = TLS_THREADS.get_ptr_mut(tid()) else {
         return;
     };

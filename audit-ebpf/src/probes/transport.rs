@@ -1,28 +1,21 @@
 //! Bytes that watched processes receive and send, seen at the functions of TCP and of unix streams.
 //!
-//! In: entry and return of the kernel's functions, by fentry and fexit (or kprobe and kretprobe). Out: the same data events
+//! In: entry and return of the kernel's functions, from [`super::fentry`] or [`super::kprobes`]. Out: the same data events
 //! as the system call path. Whoever calls them is seen: system calls, io_uring, sendfile. Other system calls cost nothing.
 //! What the call will work on is noted at its begin, since the kernel moves the `iov_iter` along.
 
+use super::memory::{Memory, Place};
 use super::moved::{MSG_NOT_STREAM, discards, process, watched};
 use super::place;
-use super::process::mapped;
-use super::socket::listens;
-use super::stream::{Memory, Place};
 use crate::emit::lost;
-use crate::kernel::{read, socket, socket_of_sock};
-use crate::maps::{
-    CALLS, CONNECTIONS, TCP_RECVMSG_STEPS, TCP_SENDMSG_STEPS, TCP_SENDPAGE_STEPS, UNIX_RECVMSG_STEPS,
-    UNIX_SENDMSG_STEPS, UNIX_SENDPAGE_STEPS, offsets,
-};
+use crate::kernel::{knows_pages, read, socket, socket_of_sock};
+use crate::maps::{CALLS, CONNECTIONS, offsets};
 use audit_common::abi::Shortfall;
 use audit_common::config::{CONN_CLOSED, PROCESS_TLS};
 use audit_common::loss::LossReason;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::macros::{fentry, fexit};
 use aya_ebpf::maps::ProgramArray;
-use aya_ebpf::programs::{FEntryContext, FExitContext};
 
 /// A call of a transport function that is under way.
 #[repr(C)]
@@ -63,7 +56,7 @@ const BVEC: u64 = 4;
 const PAGE: u64 = 5;
 /// Not a transport call: a file is being mapped to be executed.
 const MAPPING: u64 = 6;
-const PROT_EXEC: u64 = 4;
+pub const PROT_EXEC: u64 = 4;
 
 #[inline(always)]
 fn tid() -> u32 {
@@ -149,6 +142,9 @@ impl TransportCall {
     #[inline(always)]
     fn memory(&self, bytes: u64) -> Option<Memory> {
         let list = |place| Some(Memory::list(self.vector, self.segments, self.offset, place));
+        if !knows_pages() && (self.kind == BVEC || self.kind == PAGE) {
+            return None;
+        }
         match self.kind {
             UBUF => Some(Memory::buffer(self.vector + self.offset, bytes)),
             IOVEC => list(Place::KernelList),
@@ -181,11 +177,8 @@ pub fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64,
     if bytes == 0 && (sent || call.wanted == 0) {
         return;
     }
-    let offset = if bytes == 0 {
-        moved.received()
-    } else {
-        moved.claim(sent, bytes)
-    };
+    let claimed = moved.claim(sent, bytes);
+    let offset = claimed.offset;
     let Some((place, scratch)) = place::claim() else {
         // The next event's offset shows the hole.
         lost(LossReason::ScratchBusy, bytes);
@@ -193,6 +186,7 @@ pub fn leave<C: EbpfContext>(ctx: &C, steps: Option<&ProgramArray>, result: i64,
     };
     call.place = u64::from(place);
     let order = moved.call(sent);
+    order.unseen_before(scratch, &claimed);
     if bytes == 0 {
         order.end_of_stream(scratch, offset);
     } else if discards(&socket, sent, call.flags) {
@@ -251,198 +245,4 @@ pub fn mapping_ended() -> bool {
     let mapping = call.kind == MAPPING;
     call.kind = OPAQUE;
     mapping
-}
-
-/// `int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)`
-#[fentry(function = "tcp_sendmsg")]
-pub fn enter_tcp_sendmsg(ctx: FEntryContext) -> i32 {
-    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), 0);
-    0
-}
-
-#[fexit(function = "tcp_sendmsg")]
-pub fn leave_tcp_sendmsg(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(3);
-    leave(&ctx, Some(&TCP_SENDMSG_STEPS), result.into(), true, false);
-    0
-}
-
-#[fexit(function = "tcp_sendmsg")]
-pub fn steps_tcp_sendmsg(ctx: FExitContext) -> i32 {
-    walk(&ctx, &TCP_SENDMSG_STEPS);
-    0
-}
-
-/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)`, since Linux 5.19; later
-/// kernels are without the last.
-#[fentry(function = "tcp_recvmsg")]
-pub fn enter_tcp_recvmsg(ctx: FEntryContext) -> i32 {
-    let flags: i32 = ctx.arg(3);
-    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
-    0
-}
-
-#[fexit(function = "tcp_recvmsg")]
-pub fn leave_tcp_recvmsg(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(5);
-    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
-    0
-}
-
-/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)`
-#[fexit(function = "tcp_recvmsg")]
-pub fn leave_tcp_recvmsg_short(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(4);
-    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
-    0
-}
-
-/// `int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int nonblock, int flags, int *addr_len)`
-#[fentry(function = "tcp_recvmsg")]
-pub fn enter_tcp_recvmsg_nonblock(ctx: FEntryContext) -> i32 {
-    let flags: i32 = ctx.arg(4);
-    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
-    0
-}
-
-#[fexit(function = "tcp_recvmsg")]
-pub fn leave_tcp_recvmsg_nonblock(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(6);
-    leave(&ctx, Some(&TCP_RECVMSG_STEPS), result.into(), false, false);
-    0
-}
-
-#[fexit(function = "tcp_recvmsg")]
-pub fn steps_tcp_recvmsg(ctx: FExitContext) -> i32 {
-    walk(&ctx, &TCP_RECVMSG_STEPS);
-    0
-}
-
-/// `int unix_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
-#[fentry(function = "unix_stream_sendmsg")]
-pub fn enter_unix_sendmsg(ctx: FEntryContext) -> i32 {
-    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), 0);
-    0
-}
-
-#[fexit(function = "unix_stream_sendmsg")]
-pub fn leave_unix_sendmsg(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(3);
-    leave(&ctx, Some(&UNIX_SENDMSG_STEPS), result.into(), true, true);
-    0
-}
-
-#[fexit(function = "unix_stream_sendmsg")]
-pub fn steps_unix_sendmsg(ctx: FExitContext) -> i32 {
-    walk(&ctx, &UNIX_SENDMSG_STEPS);
-    0
-}
-
-/// `int unix_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`
-#[fentry(function = "unix_stream_recvmsg")]
-pub fn enter_unix_recvmsg(ctx: FEntryContext) -> i32 {
-    let flags: i32 = ctx.arg(3);
-    enter(Work::Message, ctx.arg(0), ctx.arg(1), 0, ctx.arg(2), flags as u64);
-    0
-}
-
-#[fexit(function = "unix_stream_recvmsg")]
-pub fn leave_unix_recvmsg(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(4);
-    leave(&ctx, Some(&UNIX_RECVMSG_STEPS), result.into(), false, true);
-    0
-}
-
-#[fexit(function = "unix_stream_recvmsg")]
-pub fn steps_unix_recvmsg(ctx: FExitContext) -> i32 {
-    walk(&ctx, &UNIX_RECVMSG_STEPS);
-    0
-}
-
-/// `int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)`, before Linux 6.5
-#[fentry(function = "tcp_sendpage")]
-pub fn enter_tcp_sendpage(ctx: FEntryContext) -> i32 {
-    let offset: i32 = ctx.arg(2);
-    enter(Work::Page, ctx.arg(0), ctx.arg(1), offset as u64, ctx.arg(3), 0);
-    0
-}
-
-#[fexit(function = "tcp_sendpage")]
-pub fn leave_tcp_sendpage(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(5);
-    leave(&ctx, Some(&TCP_SENDPAGE_STEPS), result.into(), true, false);
-    0
-}
-
-#[fexit(function = "tcp_sendpage")]
-pub fn steps_tcp_sendpage(ctx: FExitContext) -> i32 {
-    walk(&ctx, &TCP_SENDPAGE_STEPS);
-    0
-}
-
-/// `ssize_t unix_stream_sendpage(struct socket *, struct page *page, int offset, size_t size, int flags)`, before Linux 6.5
-#[fentry(function = "unix_stream_sendpage")]
-pub fn enter_unix_sendpage(ctx: FEntryContext) -> i32 {
-    let offset: i32 = ctx.arg(2);
-    enter(Work::Page, ctx.arg(0), ctx.arg(1), offset as u64, ctx.arg(3), 0);
-    0
-}
-
-#[fexit(function = "unix_stream_sendpage")]
-pub fn leave_unix_sendpage(ctx: FExitContext) -> i32 {
-    leave(&ctx, Some(&UNIX_SENDPAGE_STEPS), ctx.arg(5), true, true);
-    0
-}
-
-#[fexit(function = "unix_stream_sendpage")]
-pub fn steps_unix_sendpage(ctx: FExitContext) -> i32 {
-    walk(&ctx, &UNIX_SENDPAGE_STEPS);
-    0
-}
-
-/// `ssize_t tcp_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe, size_t len, unsigned int flags)`
-#[fentry(function = "tcp_splice_read")]
-pub fn enter_tcp_splice_read(ctx: FEntryContext) -> i32 {
-    enter(Work::Pipe, ctx.arg(0), ctx.arg(2), 0, ctx.arg(3), 0);
-    0
-}
-
-#[fexit(function = "tcp_splice_read")]
-pub fn leave_tcp_splice_read(ctx: FExitContext) -> i32 {
-    leave(&ctx, None, ctx.arg(5), false, true);
-    0
-}
-
-/// `ssize_t unix_stream_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe, size_t size, unsigned int)`
-#[fentry(function = "unix_stream_splice_read")]
-pub fn enter_unix_splice_read(ctx: FEntryContext) -> i32 {
-    enter(Work::Pipe, ctx.arg(0), ctx.arg(2), 0, ctx.arg(3), 0);
-    0
-}
-
-#[fexit(function = "unix_stream_splice_read")]
-pub fn leave_unix_splice_read(ctx: FExitContext) -> i32 {
-    leave(&ctx, None, ctx.arg(5), false, true);
-    0
-}
-
-/// `int __sys_listen(int fd, int backlog)`: unix sockets have no state tracepoint.
-#[fexit(function = "__sys_listen")]
-pub fn leave_listen(ctx: FExitContext) -> i32 {
-    let result: i32 = ctx.arg(2);
-    if result == 0 {
-        listens((bpf_get_current_pid_tgid() >> 32) as u32);
-    }
-    0
-}
-
-/// `unsigned long vm_mmap_pgoff(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long
-/// flag, unsigned long pgoff)`: a file that is mapped to be executed may be a TLS library.
-#[fexit(function = "vm_mmap_pgoff")]
-pub fn leave_vm_mmap_pgoff(ctx: FExitContext) -> i32 {
-    let (file, protection): (u64, u64) = (ctx.arg(0), ctx.arg(3));
-    if file != 0 && protection & PROT_EXEC != 0 && process() != 0 {
-        mapped();
-    }
-    0
 }

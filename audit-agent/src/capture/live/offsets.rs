@@ -2,12 +2,34 @@
 //!
 //! In: a BTF index. Out: [`Offsets`], or which member this kernel lacks.
 
+use super::LoadError;
+use super::refusal::BTF_PATH;
 use crate::capture::btf::{Btf, BtfError};
 use audit_common::config::{NO_KIND, Offsets, Syscalls};
 use std::io::{BufRead, BufReader};
 
+/// What the kernel's type information says.
+pub struct Resolved {
+    pub offsets: Offsets,
+    /// How many parameters `tcp_recvmsg` has.
+    pub recvmsg_parameters: u32,
+    /// Whether there is `tcp_sendpage`.
+    pub has_sendpage: bool,
+}
+
+/// Reads the kernel's BTF and gives its memory back before anything else is allocated.
+pub fn of_this_kernel() -> Result<Resolved, LoadError> {
+    let blob = std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?;
+    let btf = Btf::parse(&blob)?;
+    Ok(Resolved {
+        offsets: resolve(&btf)?,
+        recvmsg_parameters: btf.parameters("tcp_recvmsg").unwrap_or(0),
+        has_sendpage: btf.parameters("tcp_sendpage").is_some(),
+    })
+}
+
 /// Resolves every member that the programs read.
-pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
+fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
     let of = |name, path| btf.offset(name, path);
     let sock = |member: &str| btf.offset("sock", &format!("__sk_common.{member}"));
     let (regs_nr, regs_arg) = registers(btf)?;
@@ -15,7 +37,8 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
     let mut offsets = Offsets::ZERO;
     transport(btf, &mut offsets)?;
     // Where one is missing, what no program saw stays uncounted.
-    let _ = tcp_counters(btf, &mut offsets);
+    let _ = tcp_numbers(btf, &mut offsets);
+    let _ = unix_name(btf, &mut offsets);
     Ok(Offsets {
         regs_nr,
         regs_arg,
@@ -28,6 +51,8 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         task_tgid: of("task_struct", "tgid")?,
         task_pid: of("task_struct", "pid")?,
         task_real_parent: of("task_struct", "real_parent")?,
+        task_signal: of("task_struct", "signal")?,
+        signal_live: of("signal_struct", "live")?,
         mm_arg_start: of("mm_struct", "arg_start")?,
         mm_arg_end: of("mm_struct", "arg_end")?,
         files_fdt: of("files_struct", "fdt")?,
@@ -80,16 +105,26 @@ fn transport(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
     Ok(())
 }
 
-/// What TCP counts itself; nothing is set unless all of it is there.
-fn tcp_counters(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
+/// Where the name of a unix socket is; nothing is set unless all of it is there.
+fn unix_name(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
+    let (addr, len) = (
+        btf.offset("unix_sock", "addr")?,
+        btf.offset("unix_address", "len")?,
+    );
+    offsets.unix_addr_name = btf.offset("unix_address", "name")?;
+    (offsets.unix_addr, offsets.unix_addr_len) = (addr, len);
+    Ok(())
+}
+
+/// TCP's own numbers; nothing is set unless all of it is there.
+fn tcp_numbers(btf: &Btf<'_>, offsets: &mut Offsets) -> Result<(), BtfError> {
     let of = |member| btf.offset("tcp_sock", member);
-    let (received, next, copied) = (of("bytes_received")?, of("rcv_nxt")?, of("copied_seq")?);
-    let (acked, oldest, written) = (of("bytes_acked")?, of("snd_una")?, of("write_seq")?);
-    offsets.tcp_bytes_received = received;
+    let (next, copied, written) = (of("rcv_nxt")?, of("copied_seq")?, of("write_seq")?);
+    let ulp_ops = btf.offset("inet_connection_sock", "icsk_ulp_ops")?;
+    offsets.sock_protocol = btf.offset("sock", "sk_protocol")?;
+    offsets.sock_ulp_ops = ulp_ops;
     offsets.tcp_rcv_nxt = next;
     offsets.tcp_copied_seq = copied;
-    offsets.tcp_bytes_acked = acked;
-    offsets.tcp_snd_una = oldest;
     offsets.tcp_write_seq = written;
     Ok(())
 }

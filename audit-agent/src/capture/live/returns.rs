@@ -6,7 +6,7 @@
 //! Sources: Documentation/trace/kprobetrace.rst, perf_event_open(2).
 
 use aya::programs::ProgramFd;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -42,6 +42,8 @@ const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
 pub struct Returns {
     /// Names in tracefs, and what holds the program at it.
     events: Vec<(String, Option<OwnedFd>)>,
+    /// Where they are defined; kept open, since at the end there is no right to open it.
+    definitions: Option<File>,
 }
 
 impl Returns {
@@ -50,8 +52,10 @@ impl Returns {
         let text = fs::read_to_string(format!("{TRACEFS}/kprobe_events")).unwrap_or_default();
         for name in text.lines().filter_map(name_of) {
             let pid = name.split('_').nth(1).unwrap_or_default();
-            if !Path::new("/proc").join(pid).exists() {
-                remove(name);
+            if !Path::new("/proc").join(pid).exists()
+                && let Ok(mut definitions) = definitions()
+            {
+                remove(&mut definitions, name);
             }
         }
         Self::default()
@@ -60,7 +64,9 @@ impl Returns {
     /// Runs `program` whenever `function` returns.
     pub fn attach(&mut self, function: &str, program: &ProgramFd) -> io::Result<()> {
         let name = format!("r_{}_{function}", std::process::id());
-        write(&format!("r{PLACES}:{GROUP}/{name} {function}\n"))?;
+        let mut definitions = definitions()?;
+        definitions.write_all(format!("r{PLACES}:{GROUP}/{name} {function}\n").as_bytes())?;
+        self.definitions = Some(definitions);
         self.events.push((name.clone(), None));
         let id = fs::read_to_string(format!("{TRACEFS}/events/{GROUP}/{name}/id"))?;
         let id: u64 = id.trim().parse().map_err(io::Error::other)?;
@@ -96,7 +102,9 @@ impl Drop for Returns {
         for (name, event) in self.events.drain(..) {
             // The definition can go only when nothing uses it.
             drop(event);
-            remove(&name);
+            if let Some(definitions) = &mut self.definitions {
+                remove(definitions, &name);
+            }
         }
     }
 }
@@ -107,17 +115,16 @@ fn name_of(line: &str) -> Option<&str> {
     rest.strip_prefix(GROUP)?.strip_prefix('/')?.split(' ').next()
 }
 
-fn remove(name: &str) {
-    if let Err(error) = write(&format!("-:{GROUP}/{name}\n")) {
+fn remove(definitions: &mut File, name: &str) {
+    if let Err(error) = definitions.write_all(format!("-:{GROUP}/{name}\n").as_bytes()) {
         tracing::debug!(%error, name, "a return probe stays defined");
     }
 }
 
-fn write(line: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+fn definitions() -> io::Result<File> {
+    OpenOptions::new()
         .append(true)
-        .open(format!("{TRACEFS}/kprobe_events"))?;
-    file.write_all(line.as_bytes())
+        .open(format!("{TRACEFS}/kprobe_events"))
 }
 
 /// The event of tracefs with this number, on every processor: programs run wherever the function does.
@@ -166,6 +173,7 @@ mod tests {
     fn own_misses_are_counted_and_others_are_not() {
         let returns = Returns {
             events: vec![("r_7_tcp_recvmsg".into(), None)],
+            definitions: None,
         };
         assert_eq!(returns.missed_in("  r_7_tcp_recvmsg      12       3"), Some(3));
         assert_eq!(returns.missed_in("  r_8_tcp_recvmsg      12       3"), None);

@@ -5,6 +5,7 @@
 
 use super::{Kernel, LoadError};
 use crate::host::tls::{FileId, Function, Library};
+use crate::privilege::{self, capabilities};
 use aya::Ebpf;
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLinkId, UProbeScope};
@@ -18,6 +19,7 @@ fn programs_of(function: Function) -> &'static [&'static str] {
         Function::Write => &["tls_enter", "tls_write_return"],
         Function::ReadEx => &["tls_enter_ex", "tls_read_return"],
         Function::WriteEx => &["tls_enter_ex", "tls_write_return"],
+        Function::WriteEx2 => &["tls_enter_ex2", "tls_write_return"],
         Function::New => &["tls_new_return"],
         Function::Init => &["tls_init_enter", "tls_init_return"],
         Function::Free => &["tls_free"],
@@ -30,9 +32,10 @@ fn programs_of(function: Function) -> &'static [&'static str] {
 }
 
 /// Every uprobe program.
-pub const PROGRAMS: [&str; 13] = [
+pub const PROGRAMS: [&str; 14] = [
     "tls_enter",
     "tls_enter_ex",
+    "tls_enter_ex2",
     "tls_read_return",
     "tls_write_return",
     "tls_new_return",
@@ -80,6 +83,21 @@ pub fn load(programs: &mut Ebpf, steps: &mut ProgramArray<MapData>) -> Result<()
     })
 }
 
+fn is_refused(error: &ProgramError) -> bool {
+    let ProgramError::SyscallError(call) = error else {
+        return false;
+    };
+    call.io_error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// What a refusal says when a right is missing that others have.
+fn refusal(name: &'static str, source: ProgramError) -> LoadError {
+    if is_refused(&source) && privilege::PROBES.without(capabilities::permitted()) == privilege::PROBES {
+        return LoadError::Probe;
+    }
+    LoadError::Attach { name, source }
+}
+
 fn uprobe<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, LoadError> {
     programs
         .program_mut(name)
@@ -100,17 +118,35 @@ impl Kernel {
             for name in programs_of(site.function) {
                 let program = uprobe(&mut self.programs, name)?;
                 let location = UProbeAttachLocation::AbsoluteOffset(site.offset);
-                match program.attach(location, &library.open, UProbeScope::AllProcesses) {
+                let placed =
+                    privilege::probing(|| program.attach(location, &library.open, UProbeScope::AllProcesses));
+                match placed {
                     Ok(link) => attached.links.push((name, link)),
                     Err(source) => {
                         self.release(attached);
-                        return Err(LoadError::Attach { name, source });
+                        return Err(refusal(name, source));
                     }
                 }
             }
         }
         self.probes.files.insert(library.id, attached);
         Ok(())
+    }
+
+    /// Whether this kernel places no probe without [`privilege::PROBES`]. Tries one at the beginning of this program's file, which
+    /// is never executed.
+    pub fn probes_take_more(&mut self) -> bool {
+        let effective = capabilities::effective();
+        if capabilities::set_effective(effective.without(privilege::PROBES)).is_err() {
+            return true;
+        }
+        let tried = uprobe(&mut self.programs, "tls_free").map(|program| {
+            let place = UProbeAttachLocation::AbsoluteOffset(0);
+            let link = program.attach(place, "/proc/self/exe", UProbeScope::AllProcesses)?;
+            program.detach(link)
+        });
+        let _ = capabilities::set_effective(effective);
+        tried.is_ok_and(|placed| placed.is_err_and(|error| is_refused(&error)))
     }
 
     /// Processes that do not run any more; files that nobody else runs lose their probes.

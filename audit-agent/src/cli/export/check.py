@@ -174,11 +174,12 @@ def check(bundle, log):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--key", required=True, help="the log's public key, as the auditor has it")
+    parser.add_argument("--key", required=True, help="the log's public key as the auditor has it, or a file of it")
     parser.add_argument("--bundle", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent)
     arguments = parser.parse_args()
     try:
-        count = check(arguments.bundle, read_key(arguments.key))
+        text = arguments.key if "+" in arguments.key else pathlib.Path(arguments.key).read_text()
+        count = check(arguments.bundle, read_key(text))
     except (Bad, OSError, ValueError, KeyError, IndexError) as wrong:
         print(f"BAD: {wrong}")
         return 1

@@ -6,7 +6,7 @@
 mod image;
 mod symbols;
 
-use super::{Found, go};
+use super::{Found, go, places};
 use image::Cache;
 pub use image::Image;
 use memchr::memmem;
@@ -22,6 +22,8 @@ pub enum Function {
     /// `(session, buffer, length, *bytes) -> 1`
     ReadEx,
     WriteEx,
+    /// `(session, buffer, length, flags, *bytes) -> 1`
+    WriteEx2,
     /// `(..) -> session`
     New,
     /// `(*session, ..) -> 0`
@@ -51,6 +53,7 @@ const OPENSSL: &[(&str, Function)] = &[
     ("SSL_write", Function::Write),
     ("SSL_read_ex", Function::ReadEx),
     ("SSL_write_ex", Function::WriteEx),
+    ("SSL_write_ex2", Function::WriteEx2),
     ("SSL_new", Function::New),
     ("SSL_free", Function::Free),
 ];
@@ -129,13 +132,9 @@ fn sites(image: &Image<'_>, symbols: &Symbols, functions: &[(&'static str, Funct
     if !functions.iter().take(2).all(|(name, _)| symbols.has(name)) {
         return None;
     }
-    let places = functions.iter().filter_map(|(name, function)| {
-        Some(Site {
-            function: *function,
-            offset: image.file_offset(symbols.address(name)?)?,
-        })
-    });
-    Some(places.collect())
+    let named = |(name, function): &(&str, Function)| Some((*function, symbols.address(name)?));
+    let named: Vec<_> = functions.iter().filter_map(named).collect();
+    Some(places::of(image, &named))
 }
 
 /// The release that follows `name` in the read-only data, the most exact one: `OpenSSL 3.0.15`.

@@ -8,8 +8,8 @@
 mod pclntab;
 mod returns;
 
-use super::Found;
 use super::elf::{Function, Image, Site};
+use super::{Found, places};
 use pclntab::Table;
 
 /// Marks what `go version` reads.
@@ -83,10 +83,7 @@ fn function(
 ) -> Result<Vec<Site>, &'static str> {
     let missing = "a function is not where the program's table says";
     let start = image.file_offset(place.start).ok_or(missing)?;
-    let mut sites = vec![Site {
-        function: entry,
-        offset: start,
-    }];
+    let mut sites = places::of(image, &[(entry, place.start)]);
     let Some(returned) = returns else { return Ok(sites) };
     let code = image
         .code(place.start, place.end.saturating_sub(place.start))

@@ -1,10 +1,11 @@
 //! Asks the witnesses of a policy to cosign the log's checkpoints.
 //!
-//! In: the log's directory, as the agent writes it. Out: `checkpoint.cosigned`, once a quorum has signed. It reads what
-//! everybody may read and needs no key; the agent never waits for it.
+//! In: the log's directory, as the agent writes it. Out: the checkpoint with the cosignatures of a quorum. It reads what
+//! everybody may read and needs no key; the agent never waits for it. Never: a write to the log.
 
+use super::cosigned::is_met;
 use super::{ADD_CHECKPOINT, AddCheckpoint, SIZE_TYPE};
-use crate::ledger::disk::{DirDisk, Disk};
+use crate::ledger::disk::DirDisk;
 use crate::ledger::http::{Response, Url, request};
 use crate::ledger::keys::Verifier;
 use crate::ledger::merkle::proof::{Head, consistency};
@@ -12,22 +13,18 @@ use crate::ledger::merkle::tile::Tiles;
 use crate::ledger::note::{Checkpoint, Note, NoteSignature};
 use crate::ledger::policy::Policy;
 use crate::ledger::source::{Files, Source, hashes};
-use crate::ledger::store::{CHECKPOINT, COSIGNED};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ledger::store::CHECKPOINT;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// Between two looks at the log.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What one round came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Round {
     /// Lines under the newest checkpoint.
     pub size: u64,
-    /// Whether the quorum cosigned it.
-    pub met: bool,
+    /// The note with the cosignatures, when they are enough.
+    pub cosigned: Option<String>,
     /// By witness, why it did not sign.
     pub refused: BTreeMap<String, String>,
 }
@@ -74,13 +71,12 @@ impl Client {
         };
         for (name, key, url) in self.witnesses() {
             match self.ask(&mut files, &name, &key, &url, &head, &text) {
-                Ok(signatures) => note.signatures.extend(signatures),
+                Ok(signature) => note.signatures.push(signature),
                 Err(reason) => drop(round.refused.insert(name, reason)),
             }
         }
-        round.met = self.is_met(&note);
-        if round.met {
-            DirDisk::new(&self.dir).replace(COSIGNED, note.to_string().as_bytes())?;
+        if is_met(&self.policy, &note) {
+            round.cosigned = Some(note.to_string());
             self.done = head.size;
         }
         Ok(Some(round))
@@ -94,12 +90,6 @@ impl Client {
         with_url.collect()
     }
 
-    fn is_met(&self, note: &Note) -> bool {
-        let signed = self.policy.cosigned(note).unwrap_or_default();
-        let names: BTreeSet<&str> = signed.iter().map(|signed| signed.witness.as_str()).collect();
-        !names.is_empty() && self.policy.is_met(&names)
-    }
-
     /// Posts to one witness; a second time from the size that it says it has.
     fn ask(
         &mut self,
@@ -109,15 +99,15 @@ impl Client {
         url: &Url,
         head: &Head,
         note: &str,
-    ) -> Result<Vec<NoteSignature>, String> {
+    ) -> Result<NoteSignature, String> {
         let mut old = self.last.get(name).copied().unwrap_or(0).min(head.size);
         for _ in 0..2 {
             let response = post(files, url, old, head, note).map_err(|error| error.to_string())?;
             match response.status {
                 200 => {
-                    let signatures = signatures(&response, key, note)?;
+                    let signature = signature(&response, key, note)?;
                     self.last.insert(name.into(), head.size);
-                    return Ok(signatures);
+                    return Ok(signature);
                 }
                 409 if response.content_type.starts_with(SIZE_TYPE) => {
                     let size = String::from_utf8_lossy(&response.body).trim().parse().ok();
@@ -146,47 +136,43 @@ fn post(files: &mut Files<DirDisk>, url: &Url, old: u64, head: &Head, note: &str
     request(url, "POST", ADD_CHECKPOINT, asked.body().as_bytes())
 }
 
-/// The lines of an answer that are this witness's and hold; others are dropped.
-fn signatures(response: &Response, key: &Verifier, note: &str) -> Result<Vec<NoteSignature>, String> {
+/// The first line of an answer that is this witness's and holds; others are dropped, so that a note is never longer than its policy.
+fn signature(response: &Response, key: &Verifier, note: &str) -> Result<NoteSignature, String> {
     let text = String::from_utf8_lossy(&response.body);
     let note = Note::parse(note).map_err(|error| error.to_string())?;
     let ours = |signature: &NoteSignature| signature.name == key.name && signature.id == key.id();
-    let lines = text.lines().filter_map(NoteSignature::parse).filter(ours);
-    let good: Vec<NoteSignature> = lines
-        .filter(|line| key.verify_note(&note.text, &line.bytes).is_some())
-        .collect();
-    if good.is_empty() {
-        return Err("its answer is not signed with the key of the policy".into());
-    }
-    Ok(good)
+    let mut lines = text.lines().filter_map(NoteSignature::parse).filter(ours);
+    let good = lines.find(|line| key.verify_note(&note.text, &line.bytes).is_some());
+    good.ok_or_else(|| "its answer is not signed with the key of the policy".into())
 }
 
-/// Has checkpoints cosigned in a thread of its own, for as long as the process lives; says when the quorum is lost and
-/// when it is there again.
-pub fn start(mut client: Client) {
-    std::thread::spawn(move || {
-        let mut met = true;
-        loop {
-            std::thread::sleep(PAUSE);
-            let now_met = match client.round() {
-                Ok(None) => continue,
-                Ok(Some(round)) => {
-                    if !round.met && met {
-                        tracing::error!(size = round.size, refused = ?round.refused, "ALARM: too few witnesses cosign the log");
-                    }
-                    round.met
+/// Says when the quorum is lost, and when it is there again.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    lost: bool,
+}
+
+impl Alarm {
+    /// Hears what a round came to.
+    pub fn hear(&mut self, round: &io::Result<Option<Round>>) {
+        let lost = match round {
+            Ok(None) => return,
+            Ok(Some(round)) => {
+                if round.cosigned.is_none() && !self.lost {
+                    tracing::error!(size = round.size, refused = ?round.refused, "ALARM: too few witnesses cosign the log");
                 }
-                Err(error) => {
-                    if met {
-                        tracing::error!(%error, "ALARM: the log's checkpoint cannot be given to its witnesses");
-                    }
-                    false
-                }
-            };
-            if now_met && !met {
-                tracing::info!("enough witnesses cosign the log again");
+                round.cosigned.is_none()
             }
-            met = now_met;
+            Err(error) => {
+                if !self.lost {
+                    tracing::error!(%error, "ALARM: the log's checkpoint cannot be given to its witnesses");
+                }
+                true
+            }
+        };
+        if self.lost && !lost {
+            tracing::info!("enough witnesses cosign the log again");
         }
-    });
+        self.lost = lost;
+    }
 }

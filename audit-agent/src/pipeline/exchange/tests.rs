@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::http::Headers;
+use crate::http::{HttpVersion, ResponseHead};
 use crate::record::hash::Algorithm;
 
 fn hasher() -> Hasher {
@@ -24,7 +25,7 @@ fn end(wire_bytes: u64) -> BodyEnd {
     BodyEnd {
         state: BodyState::Complete,
         wire_bytes,
-        ..unseen()
+        ..finished::unseen()
     }
 }
 
@@ -74,4 +75,56 @@ fn the_body_tells_a_stream_of_events_where_the_head_cannot() {
         .call;
         assert_eq!((call.stream, call.choices[0].text.as_str()), (Some(true), "yes"));
     }
+}
+
+/// What is kept of a request with this type and body, over one exchange.
+fn part(keeps_text: bool, kind: &str, body: &[u8]) -> Option<Vec<u8>> {
+    let mut exchanges = Exchanges::new(keeps_text);
+    let mut give = |event| exchanges.event(event, 1, &hasher());
+    let head = RequestHead {
+        method: "POST".into(),
+        target: "/v1/chat/completions".into(),
+        version: HttpVersion::Http11,
+        headers: Headers(vec![("content-type".into(), kind.into())]),
+    };
+    give(HttpEvent::RequestHead { exchange: 0, head });
+    for data in body.chunks(1000) {
+        give(HttpEvent::RequestBody { exchange: 0, data });
+    }
+    give(HttpEvent::RequestEnd {
+        exchange: 0,
+        end: end(9),
+    });
+    let finished = give(HttpEvent::ResponseEnd {
+        exchange: 0,
+        end: end(9),
+    });
+    finished
+        .into_iter()
+        .next()
+        .and_then(|finished| finished.request_part)
+}
+
+#[test]
+fn a_body_in_which_no_prompt_is_read_is_kept_where_text_is_stored() {
+    let (json, broken) = (
+        "application/json",
+        &br#"{"messages":[{"role":"user","content":"se"#[..],
+    );
+    assert_eq!(part(true, json, broken).as_deref(), Some(broken));
+    assert_eq!(part(false, json, broken), None, "no text is stored");
+    assert_eq!(
+        part(true, json, br#"{"messages":[]}"#),
+        None,
+        "its prompt is known"
+    );
+    assert_eq!(part(true, "audio/wav", broken), None, "it is no text");
+    assert_eq!(part(true, json, b""), None);
+}
+
+#[test]
+fn what_is_kept_of_a_body_has_a_cap() {
+    let body = vec![b'x'; limits::BODY_BYTES + 10_000];
+    let kept = part(true, "application/json", &body).unwrap();
+    assert_eq!(kept.len(), limits::BODY_BYTES);
 }

@@ -6,6 +6,7 @@
 //! at. The first rule that leaves one alone decides.
 
 use super::Begun;
+use memchr::{memmem, memrchr_iter};
 
 /// Bytes of a prompt's last text that are looked for in another prompt; shorter ones are in many.
 const NEEDLE_MIN: usize = 16;
@@ -43,14 +44,14 @@ fn trace_id(traceparent: &str) -> Option<String> {
 
 /// The last text in the canonical form of a prompt or of messages, as it is written there.
 pub fn needle(canonical: &[u8]) -> Option<Vec<u8>> {
-    // Quotes inside of a text have a backslash before them, so these are members. They sort before `role` and `type`.
-    let members: [&[u8]; 2] = [b"\"content\":\"", b"\"text\":\""];
     let tail = canonical.get(canonical.len().saturating_sub(NEEDLE_WITHIN)..)?;
-    let behind = |member: &&[u8]| {
-        let at = tail.windows(member.len()).rposition(|window| window == *member)?;
-        tail.get(at + member.len()..)
+    // Quotes inside of a text have a backslash before them, so these are members. They sort before `role` and `type`.
+    let behind = |colon: usize| {
+        let (name, value) = tail.split_at_checked(colon)?;
+        let named = name.ends_with(b"\"content\"") || name.ends_with(b"\"text\"");
+        value.strip_prefix(b":\"").filter(|_| named)
     };
-    let last = members.iter().filter_map(behind).min_by_key(|text| text.len());
+    let last = memrchr_iter(b':', tail).find_map(behind);
     let text = last.or_else(|| canonical.strip_prefix(b"\""))?;
     let text = text.get(..NEEDLE_MAX.min(text.len()))?;
     let mut escaped = false;
@@ -65,7 +66,7 @@ pub fn needle(canonical: &[u8]) -> Option<Vec<u8>> {
 
 fn contains(prompt: &[u8], needle: &[u8]) -> bool {
     let tail = prompt.get(prompt.len().saturating_sub(HAYSTACK)..);
-    tail.is_some_and(|tail| tail.windows(needle.len().max(1)).any(|window| window == needle))
+    tail.is_some_and(|tail| memmem::find(tail, needle).is_some())
 }
 
 fn same(a: &Option<String>, b: &Option<String>) -> bool {

@@ -73,12 +73,18 @@ fn session() -> Exchanges {
     };
     let finished = Finished::begin(0, &head, 1, &hasher());
     let open = Open {
+        asked: true,
+        answered: None,
+        part: Vec::new(),
+        keeps_part: false,
         decoder: Box::new(Session::default()),
         finished,
         perhaps: false,
         traffic: Traffic::default(),
         untold: Untold::default(),
         close_error: None,
+        held: 0,
+        cut: false,
     };
     exchanges.open.insert(0, open);
     exchanges
