@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -165,6 +165,11 @@ impl Agent {
             bail!("the agent ended with {status}; its stderr:\n{}", self.stderr());
         }
         Ok(())
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        wait::until("the agent ending by itself", limit, || self.process.ended())
     }
 
     /// Ends the agent and gives every record of its log.

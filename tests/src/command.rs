@@ -162,7 +162,7 @@ impl TestCommand {
 }
 
 /// The binary where everybody can execute it: a build folder may be closed to others.
-fn reachable_copy(dir: &Path) -> Result<PathBuf> {
+pub fn reachable_copy(dir: &Path) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let copy = dir.join("audit-agent-copy");
     if !copy.exists() {

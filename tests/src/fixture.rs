@@ -3,6 +3,7 @@
 //! In: `tests/fixtures/<family>/<name>/` with `request.http`, `response.http`, `SOURCE`. Out: the calls that the pure core
 //! reads from them, as JSON that leaves out what is empty. Never: a socket, a clock; times are places in the response.
 
+mod litellm;
 pub mod record;
 mod view;
 
@@ -32,7 +33,8 @@ pub enum Piece<'a> {
     Answered(Chunk<'a>),
 }
 
-fn root() -> PathBuf {
+/// Where they are.
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
@@ -40,8 +42,11 @@ fn root() -> PathBuf {
 pub fn all() -> Result<Vec<Fixture>> {
     let mut dirs = Vec::new();
     for family in std::fs::read_dir(root())? {
-        for fixture in std::fs::read_dir(family?.path())? {
-            dirs.push(fixture?.path());
+        let family = family?.path();
+        if family.is_dir() {
+            for fixture in std::fs::read_dir(family)? {
+                dirs.push(fixture?.path());
+            }
         }
     }
     dirs.sort();
@@ -85,13 +90,19 @@ impl Fixture {
         self.of(&self.request, &self.response, cut)
     }
 
+    /// The records of it.
+    pub fn records(&self) -> Vec<Value> {
+        let hasher = hasher();
+        let (finished, connection) = finished(pieces(&self.request, &self.response, usize::MAX), &hasher);
+        let records = finished.iter();
+        records
+            .map(|finished| view::record(finished, &connection, &hasher))
+            .collect()
+    }
+
     /// The same of parts of it.
     pub fn of(&self, request: &[u8], response: &[u8], cut: usize) -> Vec<Value> {
-        let asked = request.chunks(cut).map(|data| Piece::Asked(Chunk::Data(data)));
-        let answered = response
-            .chunks(cut)
-            .map(|data| Piece::Answered(Chunk::Data(data)));
-        decode(asked.chain(answered))
+        decode(pieces(request, response, cut))
     }
 
     /// What is read when bytes of the response are lost.
@@ -107,9 +118,31 @@ impl Fixture {
     }
 }
 
-/// The calls of one connection. The time is how many bytes of answers have come, in microseconds.
+fn hasher() -> Hasher {
+    Hasher::new([9; 32].into(), Algorithm::Sha256)
+}
+
+/// All that was asked, then all that was answered, in pieces of `cut` bytes.
+fn pieces<'a>(request: &'a [u8], response: &'a [u8], cut: usize) -> impl Iterator<Item = Piece<'a>> {
+    let asked = request.chunks(cut).map(|data| Piece::Asked(Chunk::Data(data)));
+    let answered = response
+        .chunks(cut)
+        .map(|data| Piece::Answered(Chunk::Data(data)));
+    asked.chain(answered)
+}
+
+/// The calls of one connection.
 pub fn decode<'a>(pieces: impl IntoIterator<Item = Piece<'a>>) -> Vec<Value> {
-    let hasher = Hasher::new([9; 32].into(), Algorithm::Sha256);
+    let hasher = hasher();
+    let (finished, connection) = finished(pieces, &hasher);
+    let calls = finished.iter();
+    calls
+        .map(|finished| view::of(finished, &connection, &hasher))
+        .collect()
+}
+
+/// What ended on one connection. The time is how many bytes of answers have come, in microseconds.
+fn finished<'a>(pieces: impl IntoIterator<Item = Piece<'a>>, hasher: &Hasher) -> (Vec<Finished>, Connection) {
     let mut connection = connection();
     let mut exchanges = Exchanges::default();
     let mut finished: Vec<Finished> = Vec::new();
@@ -124,16 +157,13 @@ pub fn decode<'a>(pieces: impl IntoIterator<Item = Piece<'a>>) -> Vec<Value> {
             time_ns += 1000 * data.len() as u64;
         }
         connection.http.push(response, chunk, &mut |event| {
-            finished.extend(exchanges.event(event, time_ns, &hasher))
+            finished.extend(exchanges.event(event, time_ns, hasher))
         });
     }
     connection
         .http
-        .close(&mut |event| finished.extend(exchanges.event(event, time_ns, &hasher)));
-    finished
-        .iter()
-        .map(|finished| view::of(finished, &connection, &hasher))
-        .collect()
+        .close(&mut |event| finished.extend(exchanges.event(event, time_ns, hasher)));
+    (finished, connection)
 }
 
 fn connection() -> Connection {

@@ -18,6 +18,7 @@ pub mod front;
 pub mod live;
 pub mod process;
 pub mod record;
+pub mod rights;
 pub mod slm;
 pub mod tls;
 pub mod wait;

@@ -4,6 +4,7 @@
 
 use audit_tests::fixture::{self, Fixture};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Cuts of one fixture that are tried; of longer ones every so many bytes.
 const CUTS: usize = 60;
@@ -69,6 +70,89 @@ fn cutting_the_streams_anywhere_gives_the_same_calls() {
             );
         }
     }
+}
+
+/// What stands behind `mark` in the heads of a request, up to the end of its word.
+fn words_behind<'a>(head: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
+    let ends = |byte: char| byte.is_whitespace() || [',', ';', '&'].contains(&byte);
+    head.match_indices(mark)
+        .filter_map(move |(at, _)| head.get(at..)?.split(ends).next())
+}
+
+#[test]
+fn keys_are_in_nothing_that_is_read_but_their_being_there() {
+    let mut keys = 0;
+    for fixture in fixtures() {
+        let (calls, records) = (fixture.calls(usize::MAX), fixture.records());
+        let text = serde_json::to_string(&(&calls, &records)).expect("JSON");
+        let request = String::from_utf8_lossy(&fixture.request);
+        let head = request.split("\r\n\r\n").next().unwrap_or_default();
+        for key in words_behind(head, "sk-").filter(|key| key.len() > 6) {
+            keys += 1;
+            let decoded = key.replace("%2D", "-");
+            let told = text.contains(key) || text.contains(&decoded);
+            assert!(!told, "{}: {key}", fixture.name());
+            let known = calls.iter().all(|call| call["has_key"] == true);
+            assert!(known, "{}: {key} is not seen", fixture.name());
+        }
+    }
+    assert!(keys >= 20, "{keys} keys are few");
+}
+
+/// A row of the table of hard cases: its number, and what shows it.
+fn row(line: &str) -> Option<(u32, Vec<&str>)> {
+    let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+    let number = cells.next()?.parse().ok()?;
+    let shown = cells.nth(1)?.split('`').skip(1).step_by(2);
+    Some((number, shown.collect()))
+}
+
+#[test]
+fn every_hard_case_is_shown_by_what_is_there() {
+    let readme = std::fs::read_to_string(fixture::root().join("README.md")).expect("the table of cases");
+    let repository = fixture::root().join("../..");
+    let rows: Vec<_> = readme.lines().filter_map(row).collect();
+    let numbers: Vec<u32> = rows.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=45).collect::<Vec<_>>());
+    for (number, shown) in rows {
+        assert!(!shown.is_empty(), "nothing shows case {number}");
+        for name in shown {
+            let there = match name.split_once("::") {
+                Some((file, test)) => std::fs::read_to_string(repository.join(file))
+                    .is_ok_and(|text| text.contains(&format!("fn {test}("))),
+                None => fixture::root().join(name).join("SOURCE").exists(),
+            };
+            assert!(there, "case {number}: there is no {name}");
+        }
+    }
+}
+
+/// The numbers in `case 7: ...` and `cases 7 and 23: ...`.
+fn cases(about: &str) -> Vec<u32> {
+    let said = about.match_indices("case");
+    let said = said.filter_map(|(at, _)| about.get(at..)?.split_once(':'));
+    said.flat_map(|(numbers, _)| numbers.split(|byte: char| !byte.is_ascii_digit()))
+        .filter_map(|number| number.parse().ok())
+        .collect()
+}
+
+#[test]
+fn every_fixture_is_in_the_table_under_the_cases_that_it_names() {
+    let readme = std::fs::read_to_string(fixture::root().join("README.md")).expect("the table of cases");
+    let rows: BTreeMap<u32, Vec<&str>> = readme.lines().filter_map(row).collect();
+    let mut missing = Vec::new();
+    for fixture in fixtures() {
+        for number in cases(fixture.source("about").unwrap_or_default()) {
+            let name = fixture.name();
+            if !rows
+                .get(&number)
+                .is_some_and(|shown| shown.contains(&name.as_str()))
+            {
+                missing.push((number, name));
+            }
+        }
+    }
+    assert_eq!(missing, []);
 }
 
 fn completion(call: &Value) -> Option<&str> {

@@ -4,10 +4,12 @@ use anyhow::{Context, Result, ensure};
 use audit_tests::command::{TestCommand, binary};
 use audit_tests::process::Guard;
 use audit_tests::wait;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -102,6 +104,25 @@ fn what_cannot_be_read_has_its_own_exit_status() -> Result<()> {
     expect(&run(&dir, &["verify", "http://127.0.0.1:1/"])?, 2)
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_panic() -> Result<()> {
+    let dir = log()?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut verify = Command::new(binary()?);
+    verify.arg("verify").arg(dir.path().join("log"));
+    verify.arg("--key").arg(key(&dir));
+    let output = verify.stdout(writer).stderr(Stdio::piped()).spawn()?;
+    let output = output.wait_with_output()?;
+    ensure!(
+        output.status.signal() == Some(Signal::SIGPIPE as i32) && output.stderr.is_empty(),
+        "{}: {}",
+        output.status,
+        said(&output)
+    );
+    Ok(())
+}
+
 fn check(bundle: &Path, key: &str) -> Result<Output> {
     let mut python = Command::new("python3");
     python.arg(bundle.join("check.py")).args(["--key", key]);
@@ -124,6 +145,8 @@ fn evidence_is_checked_without_our_program() -> Result<()> {
     let key = fs::read_to_string(key(&dir))?;
     let good = check(&bundle, &key)?;
     expect(&good, 0)?;
+    let key_file = self::key(&dir).to_string_lossy().into_owned();
+    expect(&check(&bundle, &key_file)?, 0)?;
     ensure!(said(&good).contains("GOOD: 4 records"), "{}", said(&good));
     ensure!(
         fs::read_to_string(bundle.join("report.md"))?.contains("| 5 |"),

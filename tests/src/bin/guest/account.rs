@@ -93,7 +93,7 @@ impl Told<'_> {
 
     /// Bytes that are declared missing.
     fn missed(&self) -> u64 {
-        self.sum("bytes_missed") + self.in_gaps(&["missed", "unseen"])
+        self.sum("bytes_missed") + self.in_gaps(&["missed", "unseen", "opening_lost"])
     }
 
     /// Names of what is missing.
@@ -178,8 +178,16 @@ pub fn of(moved: &Moved, path: &str, records: &[Value]) -> Result<Outcome> {
 fn in_whole(moved: &Moved, path: &str, told: &Told<'_>) -> Result<()> {
     let (expected, found) = (moved.bodies.len(), told.inferences.len());
     ensure!(found == expected, "{found} records of {expected} exchanges");
-    let mut pairs = told.inferences.iter().zip(&moved.bodies);
-    pairs.try_for_each(|(found, bodies)| check(found, path, bodies))
+    for (found, bodies) in told.inferences.iter().zip(&moved.bodies) {
+        check(found, path, bodies)?;
+        let named = &found["server"]["unix_path"];
+        ensure!(
+            moved.from.is_some() || *named == moved.place,
+            "the unix socket is {named} and not {}",
+            moved.place
+        );
+    }
+    Ok(())
 }
 
 /// What of a record does not depend on when it was made and by which path.

@@ -52,6 +52,7 @@ pub fn by_name(name: &str) -> io::Result<Box<dyn Moves>> {
         "uring_vectors" => Box::new(ring::Ring::new(ring::Kind::Vectors)?),
         "uring_messages" => Box::new(ring::Ring::new(ring::Kind::Messages)?),
         "uring_buffers" => Box::new(ring::Ring::new(ring::Kind::Buffers)?),
+        "uring_at_times" => Box::new(ring::Alternating::new()?),
         _ => return Err(io::Error::other(format!("unknown calls {name}"))),
     })
 }

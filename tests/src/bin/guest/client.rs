@@ -67,15 +67,21 @@ impl Session {
     /// Connects to the server `pid` at `place`.
     pub fn open(place: &str, pid: u32, manner: Manner) -> Result<Self> {
         let place::Connected { socket, from } = place::connect(place, pid)?;
-        Ok(Self {
+        let mut session = Self::over(socket, place);
+        (session.manner, session.moved.from) = (manner, from);
+        Ok(session)
+    }
+
+    /// A connection that somebody else made, for all requests.
+    pub fn over(socket: File, place: &str) -> Self {
+        Self {
             reader: BufReader::new(socket),
-            manner,
+            manner: Manner::KeepAlive,
             moved: Moved {
-                from,
                 place: place.to_owned(),
                 ..Moved::default()
             },
-        })
+        }
     }
 
     /// Posts a body and takes the whole answer.

@@ -6,6 +6,8 @@ use super::channel::Channel;
 use super::place::{Listener, owned};
 use super::server::{serve, serve_apart};
 use anyhow::{Context, Result};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
     recvmsg, sendmsg, socketpair,
@@ -13,6 +15,7 @@ use nix::sys::socket::{
 use nix::unistd::{ForkResult, dup, dup2_raw, fork};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +34,8 @@ pub enum Holder {
     TwoThreads,
     /// As [`Self::Thread`], in two processes on one port.
     TwoProcesses,
+    /// As [`Self::Thread`], in a process whose first thread is over.
+    Headless,
 }
 
 impl Holder {
@@ -47,12 +52,16 @@ impl Holder {
             Self::Stranger,
             Self::TwoThreads,
             Self::TwoProcesses,
+            Self::Headless,
         ];
         all.into_iter().find(|holder| holder.name() == name)
     }
 
     /// Serves everybody who connects at `place`, once `listening` was called.
-    pub fn run(self, calls: &str, place: &str, listening: impl FnOnce()) -> Result<()> {
+    pub fn run(self, calls: &str, place: &str, listening: impl FnOnce() + Send + 'static) -> Result<()> {
+        if self == Self::Headless {
+            return headless(calls.to_owned(), place.to_owned(), listening);
+        }
         let stranger = if self == Self::Stranger {
             Some(stranger(calls)?)
         } else {
@@ -80,6 +89,22 @@ impl Holder {
     }
 }
 
+/// Goes on in a second thread, and ends the first one.
+fn headless(calls: String, place: String, listening: impl FnOnce() + Send + 'static) -> Result<()> {
+    let first = std::process::id();
+    std::thread::spawn(move || -> Result<()> {
+        let is_over = || {
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{first}/stat"))?;
+            Ok(stat.contains(") Z ").then_some(()))
+        };
+        audit_tests::wait::until("the end of the first thread", Duration::from_secs(20), is_over)?;
+        Holder::Thread.run(&calls, &place, listening)
+    });
+    // SAFETY: ends this thread alone; nothing of it is used by the other.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    Ok(())
+}
+
 /// Another descriptor of the same socket, far from the accepted one, which is closed.
 fn duplicate(socket: OwnedFd) -> Result<OwnedFd> {
     const FAR: i32 = 700;
@@ -92,6 +117,7 @@ fn duplicate(socket: OwnedFd) -> Result<OwnedFd> {
 fn in_child(socket: OwnedFd, calls: &str) -> Result<()> {
     // SAFETY: this process has one thread, so the child finds everything in order.
     if let ForkResult::Child = unsafe { fork() }? {
+        set_pdeathsig(Signal::SIGKILL)?;
         if let Ok(channel) = Channel::new(socket, calls) {
             serve(channel);
         }
@@ -108,6 +134,8 @@ fn stranger(calls: &str) -> Result<OwnedFd> {
         return Ok(ours);
     }
     drop(ours);
+    // A datagram socket has no end, and what its parent asked the kernel for is not the child's.
+    set_pdeathsig(Signal::SIGKILL)?;
     while let Ok(socket) = take_over(&theirs) {
         if let Ok(channel) = Channel::new(socket, calls) {
             serve(channel);

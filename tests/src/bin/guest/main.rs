@@ -1,8 +1,9 @@
 //! The agent tested on whatever kernel this runs on, by named cases: `cargo xtask vm` runs it in its guests.
 //!
 //! In: the agent's binary (`AUDIT_AGENT_BIN`), root; names of paths or cases for only those. Out:
-//! `CASE path name ok|declared: what|unstable: why|failed: why` for each case, `PATH path absent` for a path that the
-//! kernel does not have, `SAME path path ok|failed: cases` for each pair of paths, `PROGRAM name count` for each loaded program; status 1
+//! `CASE path name ok|declared: what|failed: why` for each case, `PATH path absent` for a path that the
+//! kernel does not have, `SAME path path ok|failed: cases` for each pair of paths, `PROGRAM name count` for each loaded program, `SKIPPED path count`
+//! where the kernel left out runs of the programs, `AGAIN path name: why` for each case that is tried once more; status 1
 //! when one failed. Never: anything but the agent and this program itself, unless a case says so.
 
 mod account;
@@ -10,10 +11,12 @@ mod cases;
 mod channel;
 mod client;
 mod doctor;
+mod encrypted;
 mod exchange;
 mod holder;
 mod place;
 mod pressure;
+mod rights;
 mod server;
 mod suite;
 
@@ -55,5 +58,5 @@ fn all(names: &[&str]) -> bool {
             done.push((path.name, records));
         }
     }
-    passed
+    (!names.is_empty() || rights::run()) && passed
 }

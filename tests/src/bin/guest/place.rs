@@ -27,6 +27,12 @@ pub enum Family {
     Namespace,
 }
 
+impl Family {
+    pub fn is_tcp(self) -> bool {
+        !matches!(self, Self::UnixPath | Self::UnixAbstract)
+    }
+}
+
 /// A place of this family that nobody uses; `name` is for unix sockets, which have no number.
 pub fn free(family: Family, dir: &Path, name: &str) -> Result<String> {
     Ok(match family {
@@ -107,7 +113,7 @@ fn loopback_up() -> Result<()> {
     // SAFETY: all zero is a request without name and flags.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = (*from).cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the request lives and is what this call reads.

@@ -6,7 +6,7 @@ use super::account::{self, Outcome};
 use super::cases::{self, Case, Listens, Path};
 use super::client::Moved;
 use super::holder::Holder;
-use super::{client, doctor, place, pressure, server};
+use super::{client, doctor, encrypted, place, pressure, server};
 use anyhow::{Result, bail, ensure};
 use audit_tests::agent::{Agent, Options};
 use audit_tests::command::TestCommand;
@@ -16,31 +16,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Runs of a case at most, where the kernel left out runs of the programs in those before: the log says how many, and what was in
+/// them nobody can know.
+const TRIES: u32 = 3;
+
 /// Emulated processors are slow; what takes this long does not come.
 const LIMIT: Duration = Duration::from_secs(40);
-
-/// Cases that fail now and then for a reason that is known: they are reported as `unstable`, and fail nothing.
-const UNSTABLE: [(&str, &str); 3] = [
-    (
-        "unix_sendfile",
-        "what sendfile moved on a unix socket is sometimes in no record's count of missed bytes",
-    ),
-    (
-        "agent_starved",
-        "bytes lost inside of an exchange's head are counted by reason and not by exchange",
-    ),
-    (
-        "agent_stopped",
-        "a loss that shows after the answer leaves a record that says it is complete",
-    ),
-];
-
-/// What did not pass.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    failed: usize,
-    unstable: usize,
-}
 
 /// Records of each case that was seen in whole, without what differs between two runs.
 pub type Records = BTreeMap<&'static str, Vec<Value>>;
@@ -81,41 +62,62 @@ pub fn run(path: &Path, only: &[&str]) -> Option<(bool, Records)> {
         return None;
     }
     let mut seen = Records::new();
-    let mut tally = Tally::default();
-    let whole = loads.and_then(|()| traffic(path.name, only, &mut seen, &mut tally));
-    for (name, case) in pressure::CASES {
+    let mut failed = 0;
+    let whole = loads.and_then(|()| traffic(path.name, only, &mut seen, &mut failed, TRIES));
+    let encrypted = if encrypted::available() {
+        encrypted::CASES
+    } else {
+        println!("no openssl here: no case of TLS");
+        &[]
+    };
+    for (name, case) in pressure::CASES.iter().chain(encrypted) {
         if only.is_empty() || only.contains(name) {
-            report(path.name, name, &case(path.name), &mut tally);
+            report(path.name, name, &undisturbed(path.name, name, *case), &mut failed);
         }
     }
-    report(path.name, "log", &whole.map(|()| Outcome::Seen), &mut tally);
-    Some((tally.failed == 0, seen))
+    report(path.name, "log", &whole.map(|()| Outcome::Seen), &mut failed);
+    Some((failed == 0, seen))
+}
+
+/// A case with an agent of its own: twice where it failed, and as often as any where it did while the kernel left out runs of the
+/// programs, which the agent declares and the case is not about. An emulated machine that shares its processors now and then
+/// fails for reasons that nobody could find; each first failure is printed, and who boots the guest shows it.
+fn undisturbed(path: &str, name: &str, case: fn(&str) -> Result<Outcome>) -> Result<Outcome> {
+    let skipped = |text: &str| {
+        let counts = text.split("\"lost_program_skipped\":").skip(1);
+        counts.into_iter().any(|count| !count.starts_with('0'))
+    };
+    let mut tries = 1;
+    loop {
+        let error = match case(path) {
+            Err(error) => error,
+            outcome => return outcome,
+        };
+        let text = format!("{error:#}").replace('\n', " | ");
+        tries += 1;
+        if tries > if skipped(&text) { TRIES } else { 2 } {
+            return Err(error);
+        }
+        println!("AGAIN {path} {name}: {text}");
+    }
 }
 
 /// Prints how a case ended.
-fn report(path: &str, name: &str, result: &Result<Outcome>, tally: &mut Tally) {
+fn report(path: &str, name: &str, result: &Result<Outcome>, failed: &mut usize) {
     match result {
         Ok(Outcome::Seen) => println!("CASE {path} {name} ok"),
         Ok(Outcome::Declared(what)) => println!("CASE {path} {name} declared: {what}"),
         Err(error) => {
             let error = format!("{error:#}").replace('\n', " | ");
-            match UNSTABLE.iter().find(|(unstable, _)| *unstable == name) {
-                Some((_, why)) => {
-                    tally.unstable += 1;
-                    println!("CASE {path} {name} unstable: {why}: {error}");
-                }
-                None => {
-                    tally.failed += 1;
-                    println!("CASE {path} {name} failed: {error}");
-                }
-            }
+            *failed += 1;
+            println!("CASE {path} {name} failed: {error}");
         }
     }
 }
 
 /// Starts servers and the agent, makes every exchange, and checks what was signed. Failed cases are counted, what is
-/// wrong with the whole is the result.
-fn traffic(path: &str, only: &[&str], seen: &mut Records, tally: &mut Tally) -> Result<()> {
+/// wrong with the whole is the result. Those that failed while runs were left out are tried again on their own.
+fn traffic(path: &str, only: &[&str], seen: &mut Records, failed: &mut usize, tries: u32) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let wanted = |case: &&Case| only.is_empty() || only.contains(&case.name);
     let start = |listens| {
@@ -135,10 +137,14 @@ fn traffic(path: &str, only: &[&str], seen: &mut Records, tally: &mut Tally) -> 
     running.extend(start(Listens::LaterThanTheAgent)?);
     let made: Vec<Result<Vec<Moved>>> = running.iter().map(Running::exchange).collect();
     let records = records(&mut agent, made.iter().flatten().flatten())?;
-    let mut expected = 0;
+    let skipped = skipped(&records);
+    if skipped > 0 {
+        println!("SKIPPED {path} {skipped}");
+    }
+    let (mut expected, mut again) = (0, Vec::new());
     for (running, made) in running.iter().zip(made) {
         let name = running.case.name;
-        let result = made.and_then(|made| {
+        let mut result = made.and_then(|made| {
             let outcome = of_all(&made, path, &records)?;
             expected += made.iter().map(|moved| moved.bodies.len()).sum::<usize>();
             if outcome == Outcome::Seen {
@@ -147,10 +153,39 @@ fn traffic(path: &str, only: &[&str], seen: &mut Records, tally: &mut Tally) -> 
             }
             Ok(outcome)
         });
-        report(path, name, &result, tally);
+        if let Err(error) = &result
+            && skipped > 0
+            && !running.case.family.is_tcp()
+        {
+            // Nothing numbers the bytes of unix sockets: the count of runs is all that can be said.
+            println!("{path} {name}: a run was left out: {error:#}");
+            result = Ok(Outcome::Declared("program_skipped".into()));
+        }
+        match &result {
+            Err(error) if skipped > 0 && tries > 1 => {
+                let error = format!("{error:#}").replace('\n', " | ");
+                println!("SKIPPED {path}: {name} once more: {error}");
+                again.push(name);
+            }
+            _ => report(path, name, &result, failed),
+        }
     }
-    complete(&records, expected, tally.failed + tally.unstable)?;
-    verified(&agent, dir.path())
+    complete(&records, expected, *failed + again.len())?;
+    verified(&agent, dir.path())?;
+    if again.is_empty() {
+        return Ok(());
+    }
+    drop(running);
+    traffic(path, &again, seen, failed, tries - 1)
+}
+
+/// Runs of programs that the kernel left out, as the log says.
+fn skipped(records: &[Value]) -> u64 {
+    let gaps = record::of_type(records, "gap");
+    let counts = gaps
+        .iter()
+        .filter_map(|gap| gap["lost"]["program_skipped"].as_u64());
+    counts.sum()
 }
 
 /// The worst of a case's connections.

@@ -13,6 +13,10 @@ pub const CASES: &[Case] = &[
     Case::of("fork_after_accept", "socket", SOME).held_by(Holder::Child),
     Case::of("scm_rights", "socket", SOME).held_by(Holder::Stranger),
     Case::of("two_threads", "socket", SOME).held_by(Holder::TwoThreads),
+    Case::of("first_thread_over", "socket", SOME).held_by(Holder::Headless),
+    Case::of("first_thread_over_early", "socket", SOME)
+        .held_by(Holder::Headless)
+        .early(),
     Case::of("reuse_port", "socket", MANY)
         .held_by(Holder::TwoProcesses)
         .asked(Manner::Closing),

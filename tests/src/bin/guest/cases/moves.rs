@@ -40,6 +40,13 @@ const fn sizes() -> [Exchange; 60] {
 
 const BOTH: &[Exchange] = &[PLAIN, STREAMED];
 const AND_LARGE: &[Exchange] = &[PLAIN, STREAMED, LARGE_ANSWER];
+/// Answers of which no two are alike: one that is taken for another's is found out.
+const UNLIKE: &[Exchange] = &[answer(12), answer(13), answer(14), answer(15), answer(16)];
+
+const fn answer(tokens: usize) -> Exchange {
+    Exchange { tokens, ..PLAIN }
+}
+
 const LARGE_TOO: &[Exchange] = &[PLAIN, LARGE_REQUEST, LARGE_ANSWER, PLAIN];
 
 pub const CASES: &[Case] = &[
@@ -79,4 +86,5 @@ pub const CASES: &[Case] = &[
     Case::of("io_uring_vectors", "uring_vectors", BOTH),
     Case::of("io_uring_messages", "uring_messages", BOTH),
     Case::of("io_uring_buffers", "uring_buffers", BOTH),
+    Case::of("io_uring_at_times", "uring_at_times", UNLIKE),
 ];

@@ -2,6 +2,7 @@
 
 use super::Moves;
 use super::many::header;
+use super::plain::Socket;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode};
@@ -37,6 +38,36 @@ impl fmt::Debug for Ring {
         f.debug_struct("Ring")
             .field("kind", &self.kind)
             .finish_non_exhaustive()
+    }
+}
+
+/// send, and every other time an entry of a ring: what the one path sees in whole has holes on another.
+#[derive(Debug)]
+pub struct Alternating {
+    ring: Ring,
+    through_ring: bool,
+}
+
+impl Alternating {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new(Kind::Socket)?,
+            through_ring: false,
+        })
+    }
+}
+
+impl Moves for Alternating {
+    fn receive(&mut self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        Socket.receive(socket, buffer)
+    }
+
+    fn send(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        self.through_ring = !self.through_ring;
+        if self.through_ring {
+            return Socket.send(socket, bytes);
+        }
+        self.ring.send(socket, bytes)
     }
 }
 
