@@ -20,10 +20,15 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const TCPDUMP_LISTENS: &str = "listening on";
 const TCPDUMP_LIMIT: Duration = Duration::from_secs(10);
 
+/// To the example recipient of the age specification.
+const STORING: &str = "[content]\nmode = \"full\"\nrecipients = [\"age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj\"]\n";
+
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Arm {
     Alone,
     Agent,
+    /// The agent, with prompts and completions stored in full.
+    Storing,
     /// A packet capture into a file: what others pay for bytes alone.
     Tcpdump,
 }
@@ -37,7 +42,7 @@ impl Arm {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let has_tcpdump = tcpdump.status().is_ok_and(|status| status.success());
-        let mut arms = vec![Self::Alone, Self::Agent];
+        let mut arms = vec![Self::Alone, Self::Agent, Self::Storing];
         arms.extend(has_tcpdump.then_some(Self::Tcpdump));
         arms
     }
@@ -75,19 +80,8 @@ impl Watcher {
     pub fn start(arm: Arm, port: u16) -> Result<Self> {
         match arm {
             Arm::Alone => Ok(Self::Nobody),
-            Arm::Agent => {
-                let dir = tempfile::tempdir()?;
-                let agent = Agent::start(Options {
-                    dir: dir.path(),
-                    output: "none",
-                    config: "",
-                })?;
-                Ok(Self::Agent {
-                    cpu_before: usage::cpu(agent.pid())?,
-                    agent,
-                    dir,
-                })
-            }
+            Arm::Agent => agent(""),
+            Arm::Storing => agent(STORING),
             Arm::Tcpdump => tcpdump(port),
         }
     }
@@ -115,6 +109,20 @@ impl Watcher {
             lost,
         }))
     }
+}
+
+fn agent(config: &str) -> Result<Watcher> {
+    let dir = tempfile::tempdir()?;
+    let agent = Agent::start(Options {
+        dir: dir.path(),
+        output: "none",
+        config,
+    })?;
+    Ok(Watcher::Agent {
+        cpu_before: usage::cpu(agent.pid())?,
+        agent,
+        dir,
+    })
 }
 
 fn tcpdump(port: u16) -> Result<Watcher> {

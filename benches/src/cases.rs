@@ -125,8 +125,10 @@ impl Case {
     pub fn run(&self, arms: &[Arm], effort: Effort) -> Result<Samples> {
         let server = MockServer::start(self.work_us, mock::TEXT_BYTES)?;
         let mut samples = Samples::new();
+        // What storing costs shows at a fixed rate; at saturation it is the server that is measured.
+        let stores = self.rate.is_some() && self.connections == PLAIN.connections;
         for _ in 0..effort.rounds {
-            for arm in arms {
+            for arm in arms.iter().filter(|arm| stores || **arm != Arm::Storing) {
                 let sample = self
                     .sample(*arm, &server, effort)
                     .with_context(|| format!("{}, {arm:?}", self.name))?;

@@ -11,12 +11,16 @@
 
 pub mod arm;
 pub mod cases;
+pub mod families;
+pub mod ledger;
 pub mod load;
 pub mod mock;
 pub mod replay;
 pub mod report;
+pub mod soak;
 pub mod syscalls;
 pub mod tls;
+pub mod traffic;
 pub mod unwatched;
 pub mod usage;
 pub mod wire;

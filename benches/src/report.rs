@@ -51,9 +51,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// None when the agent has no sample.
-    pub fn of(samples: &Samples) -> Option<Self> {
-        let watched = samples.get(&Arm::Agent)?;
+    /// None when the arm is not the agent, or has no sample.
+    pub fn of(samples: &Samples, arm: Arm) -> Option<Self> {
+        let watched = samples.get(&arm).filter(|_| arm != Arm::Tcpdump)?;
         let seen: Vec<Seen> = watched.iter().filter_map(|sample| sample.seen).collect();
         let sum = |of: &dyn Fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
         let cpu = |sample: &Sample| {
@@ -89,7 +89,11 @@ impl Default for Loads {
 
 impl Loads {
     pub fn add(&mut self, load: &str, stream: bool, samples: &Samples) {
-        for (arm, name) in [(Arm::Agent, "audit-agent"), (Arm::Tcpdump, "tcpdump")] {
+        for (arm, name) in [
+            (Arm::Agent, "audit-agent"),
+            (Arm::Storing, "audit-agent, content stored"),
+            (Arm::Tcpdump, "tcpdump"),
+        ] {
             let Some(row) = Row::of(samples, arm) else {
                 continue;
             };
@@ -105,7 +109,7 @@ impl Loads {
                 "| {} | {alone_per_second:.0} | {name} | {ratio:.3} | {added_p50_us:+.1} us | {added_p99_us:+.1} us | ",
                 load
             );
-            let account = Account::of(samples).filter(|_| arm == Arm::Agent);
+            let account = Account::of(samples, arm);
             self.0 += &account.map_or("| | | | |\n".into(), |account| account.cells(stream));
         }
     }

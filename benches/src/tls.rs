@@ -1,7 +1,7 @@
 //! Loads over TLS: nginx that answers by itself, and nghttp2's h2load, each on the machine's OpenSSL.
 //!
-//! In: how long. Out: the same samples as of the loads in the clear. Both programs call the library that is probed, so
-//! the client, which nobody watches, pays its part too: it is in the figures.
+//! In: how long. Out: the same samples as of the loads in the clear. A client on another host has a library that nobody probes, so
+//! h2load gets a copy of its own; in one case it calls the library that is probed, as a client on the server's host does.
 
 use crate::arm::{Arm, Watcher};
 use crate::cases::{Effort, Sample, Samples};
@@ -28,23 +28,34 @@ pub struct Case {
     /// Requests a second and connection; as fast as answers come when there is none.
     pub rate: Option<u32>,
     pub connections: u32,
+    /// The client calls the server's library.
+    shared: bool,
 }
 
-pub const CASES: [Case; 3] = [
+pub const CASES: [Case; 4] = [
     Case {
         name: "TLS, saturation, one connection",
         rate: None,
         connections: 1,
+        shared: false,
     },
     Case {
         name: "TLS, saturation, 8 connections",
         rate: None,
         connections: 8,
+        shared: false,
     },
     Case {
         name: "TLS, 1,000 req/s",
-        rate: Some(125),
-        connections: 8,
+        rate: Some(1000),
+        connections: 1,
+        shared: false,
+    },
+    Case {
+        name: "TLS, 1,000 req/s, one library",
+        rate: Some(1000),
+        connections: 1,
+        shared: true,
     },
 ];
 
@@ -66,7 +77,7 @@ pub fn available() -> bool {
 struct Nginx {
     port: u16,
     folder: TempDir,
-    _process: Guard,
+    process: Guard,
 }
 
 impl Nginx {
@@ -87,7 +98,7 @@ impl Nginx {
         Ok(Self {
             port,
             folder,
-            _process: process,
+            process,
         })
     }
 }
@@ -108,6 +119,7 @@ impl Case {
     /// Runs the case with each arm in turn, again and again.
     pub fn run(&self, arms: &[Arm], effort: Effort) -> Result<Samples> {
         let server = Nginx::start()?;
+        copy_library(server.process.pid(), server.folder.path())?;
         let request = server.folder.path().join("request.json");
         let text = "w".repeat(REQUEST_TEXT);
         fs::write(
@@ -116,7 +128,7 @@ impl Case {
         )?;
         let mut samples = Samples::new();
         for _ in 0..effort.rounds {
-            for arm in arms {
+            for arm in arms.iter().filter(|arm| **arm != Arm::Storing) {
                 let watcher = Watcher::start(*arm, server.port)?;
                 let outcome = self.load(&server, &request, effort.seconds);
                 let outcome = outcome.with_context(|| format!("{}, {arm:?}", self.name))?;
@@ -134,6 +146,9 @@ impl Case {
         // h2load adds to its log.
         let _ = fs::remove_file(&log);
         let mut command = Command::new("h2load");
+        if !self.shared {
+            command.env("LD_LIBRARY_PATH", server.folder.path());
+        }
         command
             .args(["--h1", "-H", "content-type: application/json"])
             .args([
@@ -155,6 +170,16 @@ impl Case {
         ensure!(done.status.success(), "h2load: {said}");
         outcome(&fs::read_to_string(&log)?)
     }
+}
+
+/// Puts a copy of the TLS library that a process runs into `folder`.
+fn copy_library(pid: u32, folder: &Path) -> Result<()> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let mut paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let library = paths.find(|path| path.contains("/libssl."));
+    let library = Path::new(library.context("nginx has no libssl of its own")?);
+    fs::copy(library, folder.join(library.file_name().unwrap_or_default()))?;
+    Ok(())
 }
 
 /// From a line for each answer: when it was begun, the status, how long it took; in microseconds.

@@ -1,7 +1,7 @@
 //! What the agent costs processes that it does not watch.
 
 use crate::report::median;
-use crate::syscalls::Kind;
+use crate::syscalls::{Channel, Kind};
 use anyhow::Result;
 use audit_tests::agent::{Agent, Options};
 use audit_tests::command::binary;
@@ -11,38 +11,41 @@ use std::process::{Command, Stdio};
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     pub alone: f64,
-    /// With empty programs on the same tracepoints; None when the agent cannot show that.
+    /// What empty programs on the same tracepoints add to the same round's; None when the agent cannot show that.
     pub floor: Option<f64>,
+    /// What the agent adds.
     pub agent: f64,
 }
 
-/// Alternates between nobody, the floor and the agent.
+/// Alternates between nobody, the floor and the agent, on the same two descriptors. Medians over rounds of the differences within
+/// one: the machine's own speed changes from one round to the next.
 pub fn cost(kind: Kind, pairs: u32, rounds: usize) -> Result<Cost> {
     let has_floor = floor_available()?;
+    let mut channel = kind.open()?;
     let (mut alone, mut floor, mut agent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        alone.push(kind.cost(pairs)?);
+        let before = channel.cost(pairs)?;
         if has_floor {
-            floor.push(while_floor(kind, pairs)?);
+            floor.push(while_floor(&mut channel, pairs)? - before);
         }
-        agent.push(while_agent(kind, pairs)?);
+        agent.push(while_agent(&mut channel, pairs)? - before);
+        alone.push(before);
     }
-    let middle = |values: Vec<f64>| median(values).unwrap_or(f64::NAN);
     Ok(Cost {
-        alone: middle(alone),
+        alone: median(alone).unwrap_or(f64::NAN),
         floor: median(floor),
-        agent: middle(agent),
+        agent: median(agent).unwrap_or(f64::NAN),
     })
 }
 
-fn while_agent(kind: Kind, pairs: u32) -> Result<f64> {
+fn while_agent(channel: &mut Channel, pairs: u32) -> Result<f64> {
     let dir = tempfile::tempdir()?;
     let mut agent = Agent::start(Options {
         dir: dir.path(),
         output: "none",
         config: "",
     })?;
-    let cost = kind.cost(pairs)?;
+    let cost = channel.cost(pairs)?;
     agent.terminate()?;
     Ok(cost)
 }
@@ -58,10 +61,10 @@ fn floor_available() -> Result<bool> {
 
 /// `audit-agent bench-floor` attaches programs that do nothing, says that it is ready as `run` does, and
 /// ends on SIGTERM.
-fn while_floor(kind: Kind, pairs: u32) -> Result<f64> {
+fn while_floor(channel: &mut Channel, pairs: u32) -> Result<f64> {
     let dir = tempfile::tempdir()?;
     let mut floor = Agent::start_command(Command::new(binary()?).arg("bench-floor"), dir.path())?;
-    let cost = kind.cost(pairs)?;
+    let cost = channel.cost(pairs)?;
     floor.terminate()?;
     Ok(cost)
 }
@@ -70,12 +73,10 @@ impl Cost {
     /// One line of the table.
     pub fn line(&self, kind: Kind) -> String {
         let Self { alone, floor, agent } = self;
-        let floor_cell = floor.map_or("not measured".into(), |floor| format!("{floor:.0} ns"));
-        let times = floor.map_or("".into(), |floor| {
-            format!("{:.2}", (agent - alone) / (floor - alone))
-        });
+        let floor_cell = floor.map_or("not measured".into(), |floor| format!("+{floor:.0} ns"));
+        let times = floor.map_or("".into(), |floor| format!("{:.2}", agent / floor));
         format!(
-            "| {} | {alone:.0} ns | {floor_cell} | {agent:.0} ns | {times} |\n",
+            "| {} | {alone:.0} ns | {floor_cell} | +{agent:.0} ns | {times} |\n",
             kind.name()
         )
     }

@@ -1,4 +1,4 @@
-//! What a process has used.
+//! What a process and its children have used: the agent is two processes.
 
 use anyhow::{Context, Result};
 use nix::time::ClockId;
@@ -9,11 +9,23 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_millis(2);
 const IDLE_WINDOW: Duration = Duration::from_millis(100);
 
+/// The process and its children.
+fn family(pid: u32) -> Result<Vec<u32>> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let children = children.split_whitespace().map(str::parse);
+    let all = std::iter::once(Ok(pid)).chain(children);
+    Ok(all.collect::<Result<_, _>>()?)
+}
+
 /// Processor time, user and system, of all threads, dead ones too. The kernel's process clock rather than
 /// /proc/PID/stat, which counts in steps of 10 ms.
 pub fn cpu(pid: u32) -> Result<Duration> {
-    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
-    Ok(clock.now()?.into())
+    let mut sum = Duration::ZERO;
+    for pid in family(pid)? {
+        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(pid)?))?;
+        sum += Duration::from(clock.now()?);
+    }
+    Ok(sum)
 }
 
 /// Waits until the process has nothing to do any more.
@@ -25,7 +37,8 @@ pub fn wait_until_idle(pid: u32, limit: Duration) -> Result<()> {
     })
 }
 
-/// Resident memory now and at its highest, in KiB.
+/// Resident memory in KiB: now, with pages that are mapped more than once shared out among their mappings (Pss of
+/// `smaps_rollup`, proc(5)), and at its highest, where they count for each process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     pub now: u64,
@@ -33,23 +46,47 @@ pub struct Memory {
 }
 
 pub fn memory(pid: u32) -> Result<Memory> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let value = line.and_then(|line| line.split_whitespace().next());
-        Ok(value
-            .with_context(|| format!("no {name} in the status of {pid}"))?
-            .parse()?)
-    };
+    let mut sum = Memory::default();
+    for pid in family(pid)? {
+        let one = memory_of(pid)?;
+        sum.now += one.now;
+        sum.peak += one.peak;
+    }
+    Ok(sum)
+}
+
+fn memory_of(pid: u32) -> Result<Memory> {
     Ok(Memory {
-        now: kib("VmRSS:")?,
-        peak: kib("VmHWM:")?,
+        now: kib(pid, "smaps_rollup", "Pss:")?,
+        peak: kib(pid, "status", "VmHWM:")?,
     })
+}
+
+fn kib(pid: u32, file: &str, name: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.split_whitespace().next());
+    Ok(value
+        .with_context(|| format!("no {name} in {file} of {pid}"))?
+        .parse()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn children_belong_to_it() -> Result<()> {
+        let mut shell = std::process::Command::new("sh");
+        // Both end when this process lets go of the pipe.
+        shell
+            .args(["-c", "cat | cat"])
+            .stdin(std::process::Stdio::piped());
+        let shell = audit_tests::process::Guard::spawn(&mut shell)?;
+        audit_tests::wait::until("two children", Duration::from_secs(10), || {
+            Ok((family(shell.pid())?.len() == 3).then_some(()))
+        })
+    }
 
     #[test]
     fn this_process_uses_processor_and_memory() -> Result<()> {

@@ -5,7 +5,7 @@ use audit_benches::arm::Arm;
 use audit_benches::cases::{CASES, Effort};
 use audit_benches::replay::SCENES;
 use audit_benches::syscalls::Kind;
-use audit_benches::{load, mock, replay, report, tls, unwatched, wire};
+use audit_benches::{families, ledger, load, mock, replay, report, soak, tls, unwatched, wire};
 use audit_tests::live;
 use clap::{Parser, Subcommand};
 use std::fmt::Write;
@@ -36,6 +36,17 @@ enum Part {
     Load(load::Options),
     /// Read the same exchanges in each protocol; needs no kernel
     Wire,
+    /// Write, check and prove a log; needs no kernel
+    Ledger,
+    /// The highest rate for so long, and whether the agent's memory stays flat
+    Soak {
+        #[arg(long, default_value_t = 600.0)]
+        seconds: f64,
+    },
+    /// Read the fixtures of every API family; needs no kernel
+    Families,
+    /// What processes pay that nobody watches
+    Unwatched,
 }
 
 /// How much of everything.
@@ -46,6 +57,8 @@ struct Scale {
     pairs: u32,
     rounds: usize,
     exchanges: u32,
+    ledger: ledger::Effort,
+    calls: u64,
 }
 
 const FULL: Scale = Scale {
@@ -58,6 +71,11 @@ const FULL: Scale = Scale {
     pairs: 1_000_000,
     rounds: 5,
     exchanges: 100,
+    ledger: ledger::Effort {
+        records: 200_000,
+        seconds: 20,
+    },
+    calls: 2_000,
 };
 const SMOKE: Scale = Scale {
     loads: Effort {
@@ -69,9 +87,16 @@ const SMOKE: Scale = Scale {
     pairs: 50_000,
     rounds: 1,
     exchanges: 20,
+    ledger: ledger::Effort {
+        records: 5_000,
+        seconds: 1,
+    },
+    calls: 100,
 };
 
 fn main() -> Result<()> {
+    // As the agent does: what is measured in this process is its code.
+    audit_agent::cli::memory::keep_freed();
     let cli = Cli::parse();
     match &cli.command {
         Some(Part::MockServer(options)) => mock::run(*options),
@@ -81,6 +106,26 @@ fn main() -> Result<()> {
         }
         Some(Part::Wire) => {
             println!("{}", readers(&cli, &FULL)?);
+            Ok(())
+        }
+        Some(Part::Ledger) => {
+            println!("{}", ledger::table(FULL.ledger)?);
+            Ok(())
+        }
+        Some(Part::Soak { seconds }) => {
+            if !live::skip() {
+                println!("{}", soak::run(*seconds)?);
+            }
+            Ok(())
+        }
+        Some(Part::Families) => {
+            println!("{}", api_families(&cli, &FULL)?);
+            Ok(())
+        }
+        Some(Part::Unwatched) => {
+            if !live::skip() {
+                println!("{}", unwatched_table(&cli, &FULL)?);
+            }
             Ok(())
         }
         None => measure(&cli),
@@ -94,7 +139,7 @@ fn measure(cli: &Cli) -> Result<()> {
     let scale = if cli.smoke { SMOKE } else { FULL };
     let mut text = conditions(cli.smoke)?;
     println!("{text}");
-    for table in [loads, unwatched_table, replays, readers] {
+    for table in [loads, unwatched_table, replays, readers, the_log, api_families] {
         let table = table(cli, &scale)?;
         println!("{table}");
         text = text + "\n" + &table;
@@ -144,8 +189,8 @@ fn loads(cli: &Cli, scale: &Scale) -> Result<String> {
 
 fn unwatched_table(_: &Cli, scale: &Scale) -> Result<String> {
     let mut table = String::from(
-        "| write + read of 64 bytes by an unwatched process | alone, a call | empty programs | audit-agent \
-         | added, times the floor |\n|---|--:|--:|--:|--:|\n",
+        "| write + read of 64 bytes by an unwatched process | alone, a call | empty programs add | audit-agent adds \
+         | times the floor |\n|---|--:|--:|--:|--:|\n",
     );
     for kind in Kind::ALL {
         table += &unwatched::cost(kind, scale.pairs, scale.rounds)?.line(kind);
@@ -155,6 +200,14 @@ fn unwatched_table(_: &Cli, scale: &Scale) -> Result<String> {
 
 fn readers(_: &Cli, scale: &Scale) -> Result<String> {
     wire::table(scale.exchanges, scale.rounds)
+}
+
+fn the_log(_: &Cli, scale: &Scale) -> Result<String> {
+    ledger::table(scale.ledger)
+}
+
+fn api_families(_: &Cli, scale: &Scale) -> Result<String> {
+    families::tables(scale.calls, scale.rounds)
 }
 
 /// A failure here is shown in the table and does not take the other figures away.
