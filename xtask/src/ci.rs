@@ -25,6 +25,13 @@ const PACKAGES: &[&str] = &[
     "libgnutls28-dev",
     "podman",
     "runc",
+    "systemd",
+    "swtpm",
+    "libtss2-esys-3.0.2-0",
+    "libtss2-rc0",
+    "libtss2-mu0",
+    "libtss2-tcti-swtpm0",
+    "age",
 ];
 
 /// Installs packages. Some bring a service, which must neither start now nor at boot: the tests run their own.

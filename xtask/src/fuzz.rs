@@ -40,6 +40,11 @@ pub fn run(seconds: u32) -> Result<()> {
         fs::create_dir_all(&corpus)?;
         let mut target = Command::new(fuzz.join("target").join(&host).join("release").join(&name));
         target.arg(&corpus).arg(format!("-max_total_time={seconds}"));
+        // Read after the corpus, and never written to.
+        let seeds = fuzz.join("seeds").join(&name);
+        if seeds.is_dir() {
+            target.arg(seeds);
+        }
         // Inputs that fail go beside the corpus, not into the working tree.
         target.arg(format!("-artifact_prefix={}-found-", corpus.display()));
         target.args([

@@ -7,6 +7,7 @@ mod fuzz;
 mod run;
 mod shell;
 mod test;
+mod tls;
 mod toolchain;
 mod vm;
 
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Capture from every TLS server that can be had here, and write what is seen to docs/coverage.md
+    TlsCoverage,
     /// Boot other kernels in QEMU and test the agent on each
     Vm(vm::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run(),
         Command::Bench { args } => bench::run(&args),
         Command::Fuzz { seconds } => fuzz::run(seconds),
+        Command::TlsCoverage => tls::run(),
         Command::Vm(args) => vm::run(&args),
     }
 }
