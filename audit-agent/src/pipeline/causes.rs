@@ -10,7 +10,11 @@ use audit_common::abi::ConnKey;
 impl Pipeline {
     /// A name for a call that its record has, and the records of calls that it causes.
     pub(super) fn exchange_id(&self, key: ConnKey, (exchange, call): (u64, u64)) -> String {
-        let place = [key.sock, key.generation, exchange, call];
+        let session = self
+            .connections
+            .get(&key)
+            .map_or(0, |connection| connection.sessions);
+        let place = [key.sock, key.generation, session, exchange, call];
         self.options.hasher.exchange_id(&self.start.boot_id, place)
     }
 

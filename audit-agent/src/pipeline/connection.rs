@@ -32,6 +32,8 @@ pub struct Connection {
     pub joined: bool,
     pub http: http::Connection,
     pub exchanges: Exchanges,
+    /// TLS sessions that carried it: each counts its exchanges from its own beginning.
+    pub sessions: u64,
     /// Received and sent.
     pub streams: [Stream; 2],
     /// Missing bytes since the last record, by cause.
@@ -72,6 +74,7 @@ impl Connection {
             joined,
             http: http::Connection::new(joined),
             exchanges: Exchanges::default(),
+            sessions: 0,
             streams: Default::default(),
             gaps: BTreeMap::new(),
             last_ns: time_ns,

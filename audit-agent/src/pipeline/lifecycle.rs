@@ -82,6 +82,7 @@ impl Pipeline {
                 joined: conn.joined,
                 http: http::Connection::new(joined),
                 exchanges: Exchanges::new(self.options.content.stores()),
+                sessions: 0,
                 streams: Default::default(),
                 gaps: BTreeMap::new(),
                 last_ns: event.time_ns,

@@ -191,6 +191,7 @@ impl Pipeline {
         // It may have looked like no HTTP at all before it was known to be ciphertext.
         connection.ignored = false;
         connection.exchanges = Exchanges::new(self.options.content.stores());
+        connection.sessions += 1;
         connection.http = http::Connection::new(joined);
         connection.streams = next.map(Stream::starting_at);
         self.give_held(id, conn, out);

@@ -113,7 +113,7 @@ impl Hasher {
     }
 
     /// A name for the call at a place that only this host knows: 32 hexadecimal digits, the same when it is asked again.
-    pub fn exchange_id(&self, boot_id: &str, place: [u64; 4]) -> String {
+    pub fn exchange_id(&self, boot_id: &str, place: [u64; 5]) -> String {
         let mut data = boot_id.as_bytes().to_vec();
         data.push(b'\n');
         data.extend(place.iter().flat_map(|number| number.to_be_bytes()));

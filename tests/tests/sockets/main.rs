@@ -9,6 +9,7 @@ use audit_common::abi::Shortfall;
 use audit_common::config::Verdict;
 use audit_common::decode::{Body, Conn, Data, Direction};
 use host::{AF_INET, AF_UNIX, Host, RECORD, connection, id, key, plain, request, response, tls_socket};
+use std::collections::BTreeSet;
 
 #[test]
 fn workers_that_share_a_port_have_each_their_own_records() {
@@ -239,6 +240,28 @@ fn what_was_open_when_another_session_took_a_connection_is_recorded_as_a_part() 
         .map(|record| (id(record), record.capture.state.as_str()))
         .collect();
     assert_eq!(parts, [("first", "partial")]);
+}
+
+/// Each session's exchanges are counted from its own beginning.
+#[test]
+fn calls_of_two_sessions_on_one_connection_have_names_of_their_own() {
+    let (asked, answer) = (request("one"), response("first").0);
+    let (conn, sessions) = (key(0xa0, 1), [key(0x10, 1), key(0x20, 2)]);
+    let mut host = Host::new();
+    host.open(101, conn, 5001);
+    host.data(101, conn, Direction::Rx, 0, RECORD);
+    for session in sessions {
+        host.feed(101, tls_socket(session, conn));
+        host.feed(101, plain(session, Direction::Rx, &asked));
+        host.feed(101, plain(session, Direction::Tx, &answer));
+    }
+    host.close(101, conn, 5001, (0, 0));
+    let names: BTreeSet<_> = host
+        .records()
+        .into_iter()
+        .map(|record| record.exchange_id)
+        .collect();
+    assert_eq!(names.len(), 2);
 }
 
 /// What a TLS library read has no numbers either.
