@@ -63,7 +63,7 @@ pub struct Chain {
     full: Vec<Tile>,
     /// Of the last record.
     unsigned: Unsigned,
-    /// Of this epoch, since this chain began.
+    /// Of this epoch; none while it is not this chain that began it.
     records: u64,
     since_ns: Option<u64>,
 }
@@ -73,7 +73,7 @@ impl Chain {
         Self::resume(log, epochs, Place::default())
     }
 
-    /// Goes on at `place`, in the epoch of `epochs`.
+    /// Goes on at `place`; the epoch of `epochs` signs no more than its end, since nobody knows how long it has been open.
     pub fn resume(log: LogKey, epochs: Epochs, place: Place) -> Self {
         let key = epochs.key();
         Self {
@@ -130,10 +130,11 @@ impl Chain {
         out.push(self.line(body, unix_ns, Signer::Epoch));
     }
 
-    /// Whether this epoch has had its records or its time. A clock that was set back ends it too.
+    /// Whether this epoch has had its records or its time, or is one of an earlier run. A clock that was set back ends it too.
     fn is_over(&self, unix_ns: u64) -> bool {
-        let since = self.since_ns.unwrap_or(unix_ns);
-        self.records >= epoch::RECORDS || unix_ns.abs_diff(since) >= epoch::NANOS
+        self.since_ns
+            .is_none_or(|since| unix_ns.abs_diff(since) >= epoch::NANOS)
+            || self.records >= epoch::RECORDS
     }
 
     fn line(&mut self, body: &Body, unix_ns: u64, signer: Signer) -> Line {

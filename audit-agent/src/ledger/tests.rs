@@ -284,7 +284,11 @@ fn goes_on_behind_a_record_with_any_names() {
     ledger.close(NOW).unwrap();
     drop(ledger);
     let (mut ledger, first) = open(dir.path()).unwrap();
-    assert_eq!(first.len(), 1, "one word on the stop that is missing");
+    assert_eq!(
+        first.len(),
+        2,
+        "the epoch's end, and a word on the stop that is missing"
+    );
     ledger.close(NOW).unwrap();
     assert_eq!(check_dir(dir.path()).fault, None);
 }
@@ -294,14 +298,17 @@ fn a_file_cut_anywhere_continues_with_a_signed_word() {
     let dir = tempfile::tempdir().unwrap();
     let whole = write_log(dir.path(), false);
     let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+    let secret = fs::read(dir.path().join("keys/epoch-1.key")).unwrap();
     for keep in ends[ends.len() - 3]..=whole.len() {
         fs::write(segment_path(dir.path()), &whole[..keep]).unwrap();
         let _ = fs::remove_file(dir.path().join("log/checkpoint"));
+        fs::write(dir.path().join("keys/epoch-1.key"), &secret).unwrap();
+        let _ = fs::remove_file(dir.path().join("keys/epoch-2.key"));
         let (mut ledger, first) = open(dir.path()).unwrap();
         ledger.commit(NOW).unwrap();
         drop(ledger);
         let torn = whole[..keep].last() != Some(&b'\n');
-        assert_eq!(first.len(), if torn { 2 } else { 1 }, "cut at {keep}");
+        assert_eq!(first.len(), if torn { 3 } else { 2 }, "cut at {keep}");
         let report = check_dir(dir.path());
         assert_eq!(report.fault, None, "cut at {keep}");
         assert_eq!(
@@ -326,7 +333,7 @@ fn a_log_that_is_shorter_than_its_checkpoint_is_not_gone_on_with() {
         matches!(
             error,
             LogError::Damaged {
-                reason: RecoverError::Cut { signed: 6, found: 5 },
+                reason: RecoverError::Cut { signed: 7, found: 6 },
                 ..
             }
         ),
@@ -378,7 +385,8 @@ fn a_full_queue_refuses_and_says_how_many() {
     assert!(ledger.chain.seq() > 2 * store::SEGMENT, "it went over segments");
     assert_eq!(
         ledger.chain.epochs().number(),
-        1 + (ledger.chain.seq() - 2) / (epoch::RECORDS + 1)
+        // The last two lines are the hand-over at this start and its word.
+        2 + (ledger.chain.seq() - 4) / (epoch::RECORDS + 1)
     );
 }
 
@@ -401,6 +409,20 @@ fn an_epoch_ends_after_its_records_and_after_its_time_and_leaves_no_secret() {
         left.iter().all(|path| fs::read(path).unwrap() != secret),
         "{left:?}"
     );
+    assert_eq!(check_dir(dir.path()).fault, None);
+}
+
+#[test]
+fn an_agent_that_starts_ends_the_epoch_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), true);
+    let secret = dir.path().join("keys/epoch-1.key");
+    assert!(secret.exists());
+    let (mut ledger, _) = open(dir.path()).unwrap();
+    ledger.submit(&bodies(1)[0], NOW);
+    ledger.commit(NOW).unwrap();
+    assert_eq!(ledger.chain.epochs().number(), 2);
+    assert!(!secret.exists(), "it could sign records of the run before");
     assert_eq!(check_dir(dir.path()).fault, None);
 }
 
