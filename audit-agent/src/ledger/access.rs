@@ -20,25 +20,39 @@ pub struct Open {
     pub remedy: &'static str,
 }
 
-/// Bits that a file or directory must not have, and what follows from them.
+/// What nobody else must be able to do, and what follows if they can.
 struct Rule {
-    never: u32,
     harm: &'static str,
-    file: &'static str,
-    dir: &'static str,
+    file: Bits,
+    dir: Bits,
 }
 
-const LOG: Rule = Rule {
+/// Bits of a mode that must not be there, and what `chmod` takes to remove them.
+#[derive(Clone, Copy)]
+struct Bits {
+    never: u32,
+    remedy: &'static str,
+}
+
+const UNCHANGED: Bits = Bits {
     never: 0o022,
+    remedy: "g-w,o-w",
+};
+const LOG: Rule = Rule {
     harm: "change the log",
-    file: "g-w,o-w",
-    dir: "g-w,o-w",
+    file: UNCHANGED,
+    dir: UNCHANGED,
 };
 const KEYS: Rule = Rule {
-    never: 0o077,
     harm: "read the keys",
-    file: "600",
-    dir: "700",
+    file: Bits {
+        never: 0o077,
+        remedy: "600",
+    },
+    dir: Bits {
+        never: 0o077,
+        remedy: "700",
+    },
 };
 
 const CONTENT: Rule = Rule {
@@ -49,8 +63,10 @@ const USERS: Rule = Rule {
     harm: "tell whose records are whose",
     ..KEYS
 };
+/// Root's requests, which the agent's account reads: nobody else gets as far as the files.
 const REQUESTS: Rule = Rule {
     harm: "have users erased",
+    file: UNCHANGED,
     ..KEYS
 };
 /// Directories, those that others are in before them.
@@ -72,7 +88,7 @@ pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
         let Ok(metadata) = fs::metadata(&dir) else {
             continue;
         };
-        if let Some(open) = judge(&dir, metadata.mode(), &rule, rule.dir) {
+        if let Some(open) = judge(&dir, metadata.mode(), rule.harm, rule.dir) {
             return Ok(Err(open));
         }
         for entry in fs::read_dir(&dir)? {
@@ -85,7 +101,7 @@ pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
             };
             let rule = if public { &LOG } else { &rule };
             if metadata.is_file()
-                && let Some(open) = judge(&path, metadata.mode(), rule, rule.file)
+                && let Some(open) = judge(&path, metadata.mode(), rule.harm, rule.file)
             {
                 return Ok(Err(open));
             }
@@ -94,12 +110,12 @@ pub fn check(dir: &Path) -> io::Result<Result<(), Open>> {
     Ok(Ok(()))
 }
 
-fn judge(path: &Path, mode: u32, rule: &Rule, remedy: &'static str) -> Option<Open> {
-    (mode & rule.never != 0).then(|| Open {
+fn judge(path: &Path, mode: u32, harm: &'static str, bits: Bits) -> Option<Open> {
+    (mode & bits.never != 0).then(|| Open {
         path: path.into(),
         mode: mode & 0o7777,
-        harm: rule.harm,
-        remedy,
+        harm,
+        remedy: bits.remedy,
     })
 }
 
@@ -122,6 +138,7 @@ mod tests {
             ("log/records/a", 0o640),
             ("content/segments/a.tar", 0o640),
             ("content/users/a", 0o600),
+            ("content/requests/a.asked", 0o644),
         ];
         let set = |name: &str, mode| {
             fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap()
@@ -131,7 +148,7 @@ mod tests {
             set(name, mode);
         }
         for (name, rule) in PLACES {
-            set(name, 0o777 & !(rule.never | 0o007));
+            set(name, 0o777 & !(rule.dir.never | 0o007));
         }
         assert!(check(dir.path()).unwrap().is_ok());
         for (name, bad, good) in [
@@ -146,6 +163,7 @@ mod tests {
             ("content/users", 0o750, 0o700),
             ("content/users/a", 0o640, 0o600),
             ("content/requests", 0o770, 0o700),
+            ("content/requests/a.asked", 0o664, 0o644),
         ] {
             set(name, bad);
             let error = check(dir.path()).unwrap().unwrap_err().to_string();
