@@ -1,6 +1,7 @@
 //! A finished exchange and what is known of its surroundings, put together as a record.
 
 mod seen;
+mod weights;
 
 use super::connection::Connection;
 use super::exchange::Finished;
@@ -363,10 +364,8 @@ fn model(record: &mut Inference, call: &Call, around: &Surroundings<'_>) {
     let server = around.connection.server_pid;
     let files = server.map_or(&[][..], |pid| around.processes.models(pid));
     record.model_files = files.iter().take(8).map(WeightsFile::from).collect();
-    if let Some(digest) = files.iter().find_map(|file| file.sha256.as_ref()) {
-        record.model_version = Some(format!("sha256:{digest}"));
-        record.model_version_source = Some("weights_file".into());
-    } else if !files.is_empty() {
-        record.model_version_source = Some("weights_file_digest_pending".into());
+    if let Some((version, source)) = weights::version(files) {
+        record.model_version = version;
+        record.model_version_source = Some(source.into());
     }
 }
