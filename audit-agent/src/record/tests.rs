@@ -24,6 +24,18 @@ fn records() -> Vec<Value> {
         .collect()
 }
 
+/// What real servers and clients led to.
+fn of_real_captures() -> Vec<Value> {
+    let logs = [
+        include_str!("../../../tests/data/golden/llama-server.jsonl"),
+        include_str!("../../../tests/data/golden/wire.jsonl"),
+    ];
+    logs.iter()
+        .flat_map(|log| log.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 /// Fields of the structures inside of records are in order, which the ledger relies on.
 #[test]
 fn every_record_is_in_canonical_form() {
@@ -124,7 +136,7 @@ fn lines() -> Vec<Vec<u8>> {
 fn every_record_is_valid_by_the_published_schema() {
     let schema: Value = serde_json::from_str(include_str!("../../../docs/record.schema.json")).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    for record in records() {
+    for record in records().into_iter().chain(of_real_captures()) {
         assert!(validator.is_valid(&record), "{record:#}");
         let mut unknown = record.clone();
         unknown["surprise"] = Value::from(1);
