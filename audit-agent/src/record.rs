@@ -43,7 +43,7 @@ pub enum Body {
 /// Something that was not recorded, and why.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Gap {
-    /// `ring_buffer`, `decode`, `tls`, `reassembly`, `socket`, `sink`, `content`, `agent_down`, `clock`.
+    /// `ring_buffer`, `decode`, `tls`, `reassembly`, `socket`, `sink`, `content`, `agent_down`, `clock`, `actions`.
     #[serde(rename = "where")]
     pub place: String,
     /// By reason: lost kernel events, refused records, unassigned messages.

@@ -206,12 +206,8 @@ fn hooks(path: CapturePath) -> Vec<Check> {
         }
     };
     let how = match kernel.path() {
-        CapturePath::Fentry => {
-            "the transport functions (fentry), so io_uring, sendfile and splice are seen too"
-        }
-        CapturePath::Kprobe => {
-            "the transport functions (kprobe), so io_uring, sendfile and splice are seen too"
-        }
+        CapturePath::Fentry => "the transport functions (fentry), so io_uring is seen too",
+        CapturePath::Kprobe => "the transport functions (kprobe), so io_uring is seen too",
         _ if path == CapturePath::Tracepoint => "the end of system calls (tracepoint), as asked for",
         _ => {
             "the end of system calls (tracepoint), since this kernel does not let its functions be attached to"

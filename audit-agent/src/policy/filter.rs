@@ -5,7 +5,7 @@
 use crate::event::ProcessFact;
 use serde::Deserialize;
 
-/// Lists of the configuration's `[capture]` section. Patterns may have `*`.
+/// Lists of the configuration's `[filter]` section. Patterns may have `*`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
