@@ -1,7 +1,9 @@
 //! The pipeline's TLS side: plaintext to the exchanges of the connection that carries it.
 //!
 //! In: events of TLS libraries, connections whose first bytes are TLS records. Out: pieces of plaintext for
-//! [`Pipeline::stream`], requests to the edges; what stays undecrypted is declared. Never: ciphertext to a decoder.
+//! [`Pipeline::stream`], requests to the edges; what stays undecrypted is declared (`unread`). Never: ciphertext to a decoder.
+
+mod unread;
 
 use super::connection::Connection;
 use super::exchange::Exchanges;
@@ -11,59 +13,19 @@ use crate::flow::stream::Stream;
 use crate::flow::{GapCause, index};
 use crate::http;
 use crate::limits;
-use crate::record::{self, Body, Gap, INTEGER_MAX};
 use audit_common::abi::ConnKey;
 use audit_common::config::Verdict;
 use audit_common::decode::{Data, Event, Tls as TlsEvent};
-use std::collections::BTreeMap;
+use unread::Listeners;
 
 /// How long plaintext waits for a sign of its socket.
 const SOCKET_WAIT_NS: u64 = 1_000_000_000;
-/// How often listeners with unread TLS are declared anew, when they had more such connections.
-const UNREAD_EVERY_NS: u64 = 10_000_000_000;
-
-/// Why nobody could read a connection.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Unread {
-    /// The process has no library that we can see into.
-    Blind,
-    /// It has one, but no call of it was seen that served the connection: most were there before the probes.
-    Unseen,
-}
-
-impl Unread {
-    /// Its name in gap records.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Blind => "connections_undecrypted",
-            Self::Unseen => "connections_without_plaintext",
-        }
-    }
-
-    fn counter(self) -> &'static str {
-        match self {
-            Self::Blind => "tls_connections_undecrypted",
-            Self::Unseen => "tls_connections_without_plaintext",
-        }
-    }
-}
-
-/// A listener's TLS connections that ended unread.
-#[derive(Debug, Default)]
-struct Listener {
-    connections: u64,
-    bytes: u64,
-    declared: u64,
-    server: Option<String>,
-}
 
 /// Everything that the pipeline knows of TLS.
 #[derive(Debug, Default)]
 pub struct Plaintext {
     pub sessions: Sessions,
-    /// By process and port.
-    unread: BTreeMap<(u32, u16, Unread), Listener>,
-    unread_ns: u64,
+    unread: Listeners,
 }
 
 impl Pipeline {
@@ -316,39 +278,7 @@ impl Pipeline {
             out.push(Output::ForgetTls { id });
             self.plaintext.sessions.remove(id);
         }
-        let Some(connection) = self.connections.get(&key) else {
-            return;
-        };
-        // A session whose calls were seen said nothing: a health check that only connects.
-        let told = |tls: Tls| tls.seen || tls.session.is_some();
-        if connection.ignored || connection.tls.is_none_or(told) {
-            return;
-        }
-        if connection.upstream {
-            // It may have been anything: databases and downloads are TLS too.
-            self.count("tls_upstream_without_plaintext", 1);
-            return;
-        }
-        let (pid, bytes) = (connection.watched_pid(), connection.wire_bytes);
-        let (port, server) = (
-            connection.local.map_or(0, |local| local.port()),
-            connection.server_name(),
-        );
-        let libraries = self.processes.tls(pid);
-        let why = if libraries.iter().any(|library| library.problem.is_none()) {
-            Unread::Unseen
-        } else {
-            Unread::Blind
-        };
-        self.count(why.counter(), 1);
-        let unread = &mut self.plaintext.unread;
-        let place = (pid, port, why);
-        if unread.len() < limits::TLS_UNREAD || unread.contains_key(&place) {
-            let listener = unread.entry(place).or_default();
-            listener.connections += 1;
-            listener.bytes = listener.bytes.saturating_add(bytes).min(INTEGER_MAX);
-            listener.server = server;
-        }
+        self.unread_ended(key);
     }
 
     pub(super) fn tls_tick(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
@@ -359,34 +289,7 @@ impl Pipeline {
         {
             self.without_socket(id, Pairing::Unknown, out);
         }
-        if boot_ns.saturating_sub(self.plaintext.unread_ns) >= UNREAD_EVERY_NS {
-            self.plaintext.unread_ns = boot_ns;
-            self.declare_unread(boot_ns, out);
-        }
-    }
-
-    /// TLS that nobody could read for the log, by listener.
-    pub(super) fn declare_unread(&mut self, boot_ns: u64, out: &mut Vec<Output>) {
-        let mut gaps = Vec::new();
-        for ((pid, _, why), listener) in &mut self.plaintext.unread {
-            let new = listener.connections - listener.declared;
-            if new == 0 {
-                continue;
-            }
-            listener.declared = listener.connections;
-            gaps.push(Gap {
-                place: "tls".into(),
-                lost: BTreeMap::from([(why.name().into(), new)]),
-                lost_bytes: BTreeMap::from([("ciphertext".into(), std::mem::take(&mut listener.bytes))]),
-                connection: Some(record::Connection {
-                    client: None,
-                    server: listener.server.clone(),
-                    server_pid: Some((*pid).into()),
-                }),
-                ..Gap::default()
-            });
-        }
-        out.extend(gaps.into_iter().map(|gap| self.record(Body::Gap(gap), boot_ns)));
+        self.unread_tick(boot_ns, out);
     }
 
     /// A process ended: its sessions' objects are gone with it.
